@@ -28,10 +28,14 @@ What is wrong with the values: one line for each problem, with a code that stays
 [pgsvid/no-secrets] config.secrets is empty, so the publisher has nothing to write: add an entry with namespace, name and fields; for a database or an application in a pod of another chart set mode to sidecar or client
 {{- end }}
 {{- include "pgsvid.problemsOfSecrets" . }}
-{{- range $table := list "postgres" "pgbouncer" "patroni" }}
+{{- range $table := list "postgres" "pgbouncer" "patroni" "roles" "hooks" }}
 {{- if hasKey $config $table }}
-[pgsvid/server-in-publisher] config.{{ $table }} is about a server in pgsvid's own pod, and the publisher's pod has none: remove it, or set mode to sidecar
+[pgsvid/server-in-publisher] config.{{ $table }} is about another program in pgsvid's own pod, and the publisher's pod has none: remove it, or set mode to sidecar
 {{- end }}
+{{- end }}
+{{- $duration := default "10s" (default (dict) $config.lease).duration }}
+{{- if not (regexMatch "^(([3-9]|[1-9][0-9]|[12][0-9][0-9]|300)s|[1-5]m)$" (toString $duration)) }}
+[pgsvid/lease-duration] config.lease.duration is {{ $duration }}: set it to a number of seconds from 3s to 300s
 {{- end }}
 {{- $server := default (dict) $config.kubernetes -}}
 {{- $given := 0 -}}
@@ -68,6 +72,23 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- end }}
 {{- $_ := set $seen $id true }}
 {{- end }}
+{{- if and $secret.namespace (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (toString $secret.namespace))) }}
+[pgsvid/invalid-name] {{ $entry }} has the namespace {{ toJson $secret.namespace }}, which no namespace can have: write at most 63 lower-case letters, digits and -
+{{- end }}
+{{- $name := toString $secret.name }}
+{{- if and $secret.name (or (gt (len $name) 253) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" $name))) }}
+[pgsvid/invalid-name] {{ $entry }} has the name {{ toJson $secret.name }}, which no Secret can have: write lower-case letters, digits, - and .
+{{- end }}
+{{- range $key, $field := $fields }}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]+$" $key) }}
+[pgsvid/invalid-field] {{ $entry }} has the field {{ toJson $key }}, which no Secret can have: write letters, digits, and any of - _ .
+{{- end }}
+{{- $content := $field }}{{ if kindIs "map" $field }}{{ $content = $field.content }}{{ end }}
+{{- $known := list "chain" "key" "bundle" "combined" "der-key" "der-certificate" "pkcs12" "truststore" }}
+{{- if not (has $content $known) }}
+[pgsvid/unknown-content] {{ $entry }} has the field {{ toJson $key }} with the content {{ toJson $content }}: write one of {{ join ", " $known }}
+{{- end }}
+{{- end }}
 {{- $certificate := hasKey $fields "tls.crt" }}
 {{- $key := hasKey $fields "tls.key" }}
 {{- if ne $certificate $key }}
@@ -76,7 +97,7 @@ What is wrong with the values: one line for each problem, with a code that stays
 [pgsvid/tls-without-pair] {{ $entry }} has the type kubernetes.io/tls, and Kubernetes requires tls.crt and tls.key in such a Secret: list both, or remove the type
 {{- end }}
 {{- if and $secret.owner (not $secret.create) }}
-[pgsvid/owner-without-create] {{ $entry }} has an owner, which only a Secret gets that pgsvid creates: set create to true, or remove the owner
+[pgsvid/owner-without-create] {{ $entry }} has an owner, and create is not true: Kubernetes would delete somebody else's Secret when the owner is deleted: set create to true, or remove the owner
 {{- end }}
 {{- end }}
 {{- end }}

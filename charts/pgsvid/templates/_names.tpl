@@ -16,9 +16,12 @@
 {{- end -}}
 {{- end }}
 
-{{- /* Unique in the cluster: for objects without a namespace, and in namespaces of others. */}}
+{{- /*
+Unique in the cluster: for objects without a namespace, and in namespaces of others. A namespace has no dot, so no other release has
+the same name.
+*/}}
 {{- define "pgsvid.globalName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "pgsvid.fullname" .) -}}
+{{- printf "%s.%s" .Release.Namespace (include "pgsvid.fullname" .) -}}
 {{- end }}
 
 {{- define "pgsvid.serviceAccountName" -}}
