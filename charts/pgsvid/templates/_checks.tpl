@@ -12,6 +12,7 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- if not (default (dict) $config.health).listen }}
 [pgsvid/no-health] config.health.listen is not set, and the probes need it: set it to 0.0.0.0:9809
 {{- end }}
+{{- include "pgsvid.problemsOfNames" . }}
 {{- if eq .Values.mode "publisher" }}
 {{- include "pgsvid.problemsOfPublisher" . }}
 {{- else }}
@@ -20,6 +21,31 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- include "pgsvid.problemsOfFiles" . }}
 {{- include "pgsvid.problemsOfMonitoring" . }}
 {{- include "pgsvid.problemsOfIdentity" . }}
+{{- end }}
+
+{{- /* Names as Kubernetes has them: of most objects, and of namespaces. Without these checks a name could be more than one line of YAML. */}}
+{{- define "pgsvid.problemsOfNames" -}}
+{{- $names := dict "fullnameOverride or nameOverride" (include "pgsvid.fullname" .) -}}
+{{- $namespaces := dict -}}
+{{- if eq .Values.mode "publisher" -}}
+{{- with .Values.serviceAccount.name }}{{ $_ := set $names "serviceAccount.name" . }}{{ end -}}
+{{- with (default (dict) .Values.config.lease).name }}{{ $_ := set $names "config.lease.name" . }}{{ end -}}
+{{- $_ := set $namespaces "config.lease.namespace or config.kubernetes.namespace" (include "pgsvid.leaseNamespace" .) -}}
+{{- end -}}
+{{- range $index, $secret := .Values.config.secrets -}}
+{{- if $secret.name }}{{ $_ := set $names (printf "config.secrets[%d].name" $index) (toString $secret.name) }}{{ end -}}
+{{- if $secret.namespace }}{{ $_ := set $namespaces (printf "config.secrets[%d].namespace" $index) (toString $secret.namespace) }}{{ end -}}
+{{- end -}}
+{{- range $value, $name := $names }}
+{{- if or (gt (len $name) 253) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" $name)) }}
+[pgsvid/invalid-name] {{ $value }} is {{ toJson $name }}, which no object can have: write lower-case letters, digits, - and .
+{{- end }}
+{{- end }}
+{{- range $value, $name := $namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
+[pgsvid/invalid-name] {{ $value }} is {{ toJson $name }}, which no namespace can have: write at most 63 lower-case letters, digits and -
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "pgsvid.problemsOfPublisher" -}}
@@ -71,13 +97,6 @@ What is wrong with the values: one line for each problem, with a code that stays
 [pgsvid/same-secret] {{ $entry }} names the Secret {{ $id }}, as an entry before it does: put the fields of one Secret into one entry
 {{- end }}
 {{- $_ := set $seen $id true }}
-{{- end }}
-{{- if and $secret.namespace (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (toString $secret.namespace))) }}
-[pgsvid/invalid-name] {{ $entry }} has the namespace {{ toJson $secret.namespace }}, which no namespace can have: write at most 63 lower-case letters, digits and -
-{{- end }}
-{{- $name := toString $secret.name }}
-{{- if and $secret.name (or (gt (len $name) 253) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" $name))) }}
-[pgsvid/invalid-name] {{ $entry }} has the name {{ toJson $secret.name }}, which no Secret can have: write lower-case letters, digits, - and .
 {{- end }}
 {{- range $key, $field := $fields }}
 {{- if not (regexMatch "^[-._a-zA-Z0-9]+$" $key) }}

@@ -29,15 +29,15 @@ the same name.
 {{- end }}
 
 {{- define "pgsvid.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "pgsvid.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "pgsvid.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "pgsvid.labels" -}}
 {{ include "pgsvid.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end }}
 
 {{- /* The labels of the pods that run pgsvid: the publisher's own, or those that the values name. */}}
