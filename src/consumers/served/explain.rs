@@ -50,6 +50,10 @@ pub(super) fn of_instance(
             Code::VerdictCurrent,
             format!("the instance {address} serves the published certificate"),
         ),
+        Verdict::Standby => Finding::skipped(
+            Code::VerdictStandby,
+            format!("{who} is not compared with this certificate: another replica may have written the Secrets"),
+        ),
         Verdict::Unverifiable => Finding::skipped(
             Code::VerdictUnverifiable,
             format!("{who} has no TLS parameters in common with pgsvid: what it serves is not known"),

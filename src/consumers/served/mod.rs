@@ -31,7 +31,7 @@ use crate::timing;
 use crate::verify::{self, Answer, Client, Expected, Facts, Settings, Target, Verdict};
 
 use explain::Look;
-use instances::{HandedOver, Instances};
+use instances::{HandedOver, Instances, by_another};
 
 /// How many instances are looked at at once.
 const AT_ONCE: usize = 8;
@@ -58,8 +58,13 @@ pub(super) struct Served {
     pulse: Pulse,
 }
 
-/// One look, for the command `check`: a finding for each instance, and those about the name.
-pub(crate) async fn look_once(settings: &ServedAddress, material: &Material) -> Vec<Finding> {
+/// One look, for the command `check`: a finding for each instance, and those about the name. `is_shared` means that another replica may
+/// have handed over a set of its own.
+pub(crate) async fn look_once(
+    settings: &ServedAddress,
+    material: &Material,
+    is_shared: bool,
+) -> Vec<Finding> {
     let mut resolver = Resolver::default();
     let mut instances = Instances::default();
     let (found, failed) = match resolver.addresses(&settings.host).await {
@@ -76,6 +81,8 @@ pub(crate) async fn look_once(settings: &ServedAddress, material: &Material) -> 
     let mut looked = look(settings, &found, &expected, material).await;
     looked.sort_by_key(|(address, ..)| *address);
     for (_, facts, verdict) in looked {
+        let is_own = verdict == Verdict::Current;
+        let verdict = if is_shared && !is_own { by_another(verdict) } else { verdict };
         let mut found = explain::of_instance(settings, verdict, &facts, None, now);
         // The instances may not have had the time yet.
         if verdict == Verdict::StillOld && age < settings.within {
@@ -185,12 +192,16 @@ impl Served {
         delivery.begin(&features, is_new);
         // Others reload.
         delivery.reloaded(Instant::now());
-        self.instances.want(features, self.handed(publication.generation), Instant::now());
+        let handed = self.handed(publication.generation);
+        self.instances.want(features, handed, Instant::now());
         let begun = Instant::now();
         self.pulse.step("looking a name up", resolve::LIMIT);
         let addresses = self.find().await;
         self.pulse.step("looking at what instances serve", HANDSHAKES);
-        let looked = look(&self.settings, &addresses, &expected, material).await;
+        let mut looked = look(&self.settings, &addresses, &expected, material).await;
+        if matches!(handed, HandedOver::ByAnother(_)) {
+            looked.iter_mut().for_each(|(.., verdict)| *verdict = by_another(*verdict));
+        }
         let label = self.label.as_deref();
         for change in self.instances.note(looked, Instant::now(), timing::now()) {
             report::changed(label, &self.settings, publication, &change);
@@ -227,7 +238,10 @@ impl Served {
     /// Since when the instances can have the set with this number.
     fn handed(&self, generation: u64) -> HandedOver {
         match *self.handed_over.borrow() {
-            Some(handed) if handed.generation == generation => HandedOver::At(handed.at),
+            Some(HandOver::ByAnother(since)) => HandedOver::ByAnother(since),
+            Some(HandOver::Own { generation: handed, at }) if handed == generation => {
+                HandedOver::At(at)
+            }
             // It is the set that this process has found.
             _ if generation == 0 => HandedOver::Earlier,
             _ => HandedOver::NotYet,
@@ -249,10 +263,13 @@ impl Served {
         }
     }
 
-    /// Logs that every instance serves the published set.
+    /// Logs that every instance serves the published set, or that this is not looked at because another replica writes.
     pub(super) fn in_force(&mut self, publication: &Publication, routine: bool) {
         self.awaited = false;
         let label = self.label.as_deref();
+        if self.instances.iter().any(|(_, it)| it.verdict == Verdict::Standby) {
+            return report::standby(label, &self.settings, &self.instances, routine);
+        }
         report::everywhere(label, &self.settings, publication, &self.instances, routine);
     }
 

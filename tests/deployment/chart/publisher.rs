@@ -174,7 +174,8 @@ fn for_another_cluster_there_is_a_lease_if_it_is_asked_for() {
 /// YAML reads them as a number and as a truth value, unless they are quoted.
 #[test]
 fn names_that_look_like_something_else_stay_names() {
-    let secrets = "config: {secrets: [{namespace: '123', name: 'on', create: true, fields: {x: chain}}]}";
+    let secrets =
+        "config: {secrets: [{namespace: '123', name: 'on', create: true, fields: {x: chain}}]}";
     let more = "serviceAccount: {name: 'yes'}\nclusterSPIFFEID: {enabled: true, dnsNameTemplates: [a], className: '1'}\n\
         priorityClassName: 'off'\nconfig: {lease: {name: '1.5', namespace: '0'}}\nfullnameOverride: '7'";
     let objects = objects(&[AGENT, secrets, more]);

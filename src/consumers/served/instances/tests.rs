@@ -121,6 +121,36 @@ fn authorities_that_change_without_another_leaf_have_no_delay() {
 }
 
 #[test]
+fn y15_while_another_replica_writes_nothing_is_compared_with_the_own_leaf() {
+    use Verdict::{Expired, Foreign, OldAuthorities, Standby};
+    for seen in [Current, OldAuthorities, StillOld, Foreign] {
+        assert_eq!(by_another(seen), Standby);
+    }
+    assert_eq!(by_another(Expired), Expired);
+    let mut watch = Watch::new();
+    watch.want(b"1", HandedOver::At(watch.at(0)), 0);
+    watch.look(1, &[(1, Current), (2, Current)]);
+    // The Lease is lost: nothing is behind, however long it lasts, and also after a rotation of its own.
+    watch.want(b"1", HandedOver::ByAnother(watch.at(10)), 10);
+    assert_eq!(watch.look(11, &[(1, Standby), (2, Standby)]), []);
+    watch.want(b"2", HandedOver::ByAnother(watch.at(10)), 5000);
+    assert_eq!(watch.look(5000, &[(1, Standby), (2, Unreachable)]), []);
+    assert_eq!((watch.behind(1, 5000), watch.behind(2, 5030)), (None, Some(30)));
+    assert_eq!(watch.instances.worst().unwrap().verdict, Unreachable);
+    watch.want(b"3", HandedOver::ByAnother(watch.at(10)), 5040);
+    watch.look(5040, &[(1, Standby), (2, Unreachable)]);
+    assert_eq!(watch.behind(2, 5040), Some(40));
+    // It holds the Lease again: the time counts from then on.
+    watch.want(b"3", HandedOver::At(watch.at(6000)), 6000);
+    watch.look(6001, &[(1, StillOld), (2, StillOld)]);
+    assert_eq!(watch.behind(1, 6002), Some(2));
+    assert_eq!(
+        watch.look(6007, &[(1, Current), (2, Current)]),
+        [proven(1, Some(7)), proven(2, Some(7))]
+    );
+}
+
+#[test]
 fn y03_a_name_without_an_address_is_empty_since_the_first_such_look() {
     let mut watch = Watch::new();
     watch.want(b"1", HandedOver::At(watch.at(0)), 0);
