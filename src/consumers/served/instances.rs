@@ -1,10 +1,15 @@
 //! The instances behind a name: what each serves, since when, and how long it took. Pure: the time is an argument.
 
+mod stale;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+pub(super) use stale::Fallen;
+use stale::Stale;
 
 use crate::consumers::Features;
 use crate::verify::{Answer, Facts, Verdict};
@@ -21,6 +26,8 @@ pub(super) struct Instances {
     empty: Option<Instant>,
     /// How many addresses are not looked at.
     pub(super) left_out: usize,
+    /// The looks that have shown something else since the wanted set was handed over.
+    stale: Option<Stale>,
 }
 
 /// One instance.
@@ -98,6 +105,7 @@ impl Instances {
                     .is_none_or(|before| before.is_of_another || before.features.0 != features.0);
                 let is_measured = is_new && !is_of_another && handed != HandedOver::Earlier;
                 *before = Some(Wanted { features, handed: at, is_measured, is_of_another });
+                self.stale = None;
                 for instance in self.known.values_mut() {
                     (instance.proven, instance.behind) = (false, None);
                 }
@@ -123,8 +131,8 @@ impl Instances {
     pub(super) fn note(
         &mut self,
         looked: Vec<(IpAddr, Facts, Verdict)>,
-        now: Instant,
-        at: SystemTime,
+        within: Duration,
+        (now, at): (Instant, SystemTime),
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut before = std::mem::take(&mut self.known);
@@ -139,6 +147,7 @@ impl Instances {
             self.known.insert(address, instance);
         }
         changes.extend(before.into_keys().map(Change::Gone));
+        self.note_stale(within, now);
         changes
     }
 

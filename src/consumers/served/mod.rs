@@ -203,7 +203,9 @@ impl Served {
             looked.iter_mut().for_each(|(.., verdict)| *verdict = by_another(*verdict));
         }
         let label = self.label.as_deref();
-        for change in self.instances.note(looked, Instant::now(), timing::now()) {
+        for change in
+            self.instances.note(looked, self.settings.within, (Instant::now(), timing::now()))
+        {
             report::changed(label, &self.settings, publication, &change);
         }
         // If there is no instance, that is reported as the problem.
@@ -227,7 +229,7 @@ impl Served {
             reload_error: None,
             verify: begun.elapsed(),
             facts: worst.map_or_else(nobody, |it| it.facts.clone()),
-            verdict: worst.map_or(Verdict::Unreachable, |it| it.verdict),
+            verdict: self.instances.verdict().unwrap_or(Verdict::Unreachable),
             leaf,
             findings: Vec::new(),
             unspoken: None,
