@@ -59,6 +59,21 @@ impl Subject {
         }
     }
 
+    /// A `ServiceAccount`; `None` if Kubernetes would not allow one of these names (RFC 1123: a label, and a subdomain).
+    #[must_use]
+    pub fn service_account(namespace: String, name: String) -> Option<Self> {
+        let is_label = |text: &str| {
+            let inner = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+            (1..=63).contains(&text.len())
+                && text.chars().all(inner)
+                && !text.starts_with('-')
+                && !text.ends_with('-')
+        };
+        let is_allowed =
+            is_label(&namespace) && name.len() <= LONGEST && name.split('.').all(is_label);
+        is_allowed.then_some(Self::ServiceAccount { namespace, name })
+    }
+
     /// The name of each Role and `RoleBinding` of this user. Each user has another one, so applying the rights of one installation
     /// leaves those of another as they are.
     fn role(&self) -> String {
@@ -207,6 +222,19 @@ mod tests {
         assert!(grants.line("db", &subject).unwrap().contains("\"create\""));
         assert!(!grants.line("apps", &subject).unwrap().contains("\"create\""));
         assert_eq!(grants.line("other", &subject), None);
+    }
+
+    #[test]
+    fn v20_names_that_no_service_account_can_have_are_refused() {
+        let made = |namespace: &str, name: &str| {
+            Subject::service_account(namespace.to_owned(), name.to_owned()).is_some()
+        };
+        assert!(made("pgsvid", "publisher") && made("0", "a.b-c"));
+        for (namespace, name) in
+            [("a", "a b:c"), ("a.b", "c"), ("", "c"), ("a", ""), ("a", "B"), ("a", "-b")]
+        {
+            assert!(!made(namespace, name), "{namespace} {name}");
+        }
     }
 
     #[test]
