@@ -78,7 +78,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     if let Some(secrets) = &mut config.rotation.secrets
         && secrets.kubernetes.server.is_named()
     {
-        // As for a client, its finding says so if the name has no address.
+        // Later name servers are asked within the sandbox. These addresses count if they do not answer.
         secrets.kubernetes.server.look_up();
     }
     for server in &mut config.rotation.servers {
@@ -257,7 +257,10 @@ fn rules(config: &Config) -> Rules {
     for served in &config.rotation.served {
         rules.connect.push(served.port);
     }
-    if config.rotation.served.iter().any(ServedAddress::looks_up) {
+    let secrets = config.rotation.secrets.as_ref();
+    if config.rotation.served.iter().any(ServedAddress::looks_up)
+        || secrets.is_some_and(|it| it.kubernetes.server.is_named())
+    {
         rules.connect.push(resolve::PORT);
         for file in resolve::paths() {
             rules.read.extend(named(file));

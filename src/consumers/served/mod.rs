@@ -160,9 +160,11 @@ impl Served {
     /// What is known of the instances.
     pub(super) fn status(&self) -> status::Instances {
         let port = self.settings.port;
+        let mixed = |at: &IpAddr| self.instances.mixed().filter(|it| it.address == *at);
         let instances = self.instances.iter().map(|(address, it)| status::Instance {
             address: verify::shown_address(&address.to_string(), port),
-            verdict: it.verdict,
+            // Not in turns, as the looks show it.
+            verdict: mixed(address).map_or(it.verdict, |it| it.verdict),
             since: it.since,
             seen: it.seen,
             served: it.served.clone(),

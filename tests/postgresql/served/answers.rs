@@ -90,8 +90,9 @@ fn y16_a_server_that_stays_old_behind_an_address_of_several_is_a_problem_until_i
             event["event"] == "not-in-force" && code.contains("served-mixed")
         });
         assert!(late["code"].as_str().unwrap().contains("verdict-still-old"), "{late}");
-        let (whole, _) = status(&two.setup);
+        let (whole, served) = status(&two.setup);
         assert!(whole["ready"] == true && !whole["degraded"][0].is_null(), "{whole}");
+        assert_eq!(verdicts(&served), [(two.address("127.0.0.3"), "still-old".to_owned())]);
         two.second.reload();
         let mark = two.pgsvid.mark();
         two.pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == "served-everywhere");
