@@ -94,7 +94,9 @@ impl Subject {
             return name;
         }
         let sum = digest(&SHA256, self.identity().as_bytes());
-        let sum: String = sum.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut first = [0; 8];
+        first.copy_from_slice(&sum.as_ref()[..8]);
+        let sum = format!("{:016x}", u64::from_be_bytes(first));
         let start: String = name.chars().take(LONGEST - 1 - sum.len()).collect();
         format!("{start}-{sum}")
     }

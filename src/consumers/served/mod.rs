@@ -202,7 +202,9 @@ impl Served {
         self.pulse.step("looking at what instances serve", HANDSHAKES);
         let mut looked = look(&self.settings, &addresses, &expected, material).await;
         if matches!(handed, HandedOver::ByAnother(_)) {
-            looked.iter_mut().for_each(|(.., verdict)| *verdict = by_another(*verdict));
+            for (.., verdict) in &mut looked {
+                *verdict = by_another(*verdict);
+            }
         }
         let label = self.label.as_deref();
         for change in
