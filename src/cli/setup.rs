@@ -10,7 +10,7 @@ use super::{Failure, MISUSED, Settings, lines, on_one_thread, say};
 use crate::config::{self, Environment, Flags, Parts};
 use crate::kubernetes::Subject;
 use crate::setup::{self, Apply, Owner, Piece, Revert, text};
-use crate::text::{argument, harmless};
+use crate::text::{argument, harmless, shown};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Setup {
@@ -167,7 +167,13 @@ fn rbac(arguments: Rbac, environment: &Environment) -> Result<(), Failure> {
                 .to_owned(),
         )
     })?;
-    let subject = Subject::ServiceAccount { namespace, name: service_account };
+    let who = format!("{namespace}/{service_account}");
+    let subject = Subject::service_account(namespace, service_account).ok_or_else(|| {
+        misused(format!(
+            "{} is no ServiceAccount with its namespace: write lower-case letters, digits and -",
+            shown(&who)
+        ))
+    })?;
     let _ = std::io::stdout().write_all(setup::rbac(&secrets, &subject).as_bytes());
     Ok(())
 }

@@ -286,6 +286,13 @@ impl Consumer {
         }
     }
 
+    /// Another replica hands sets over now, or this one again: what instances serve is judged otherwise from now on.
+    pub(crate) fn writer_has_changed(&mut self) {
+        if matches!(self.kind, Kind::Served(_)) && self.delivery.next().is_some() {
+            self.delivery.hurry(Instant::now());
+        }
+    }
+
     /// As which role, and in which database, it logs in; `None` if it is a server.
     pub(crate) fn login(&self) -> Option<&ClientLogin> {
         match &self.kind {

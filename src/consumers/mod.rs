@@ -65,13 +65,13 @@ pub fn verified<'a>(
 /// The delivery of the published set to one consumer.
 type Delivery = delivery::Delivery<Features>;
 
-/// That a set was handed over to those who reload the instances of a `[[served]]`.
+/// Whose set was handed over to those who reload the instances of a `[[served]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HandOver {
-    /// The number of its publication.
-    pub(crate) generation: u64,
-    /// The moment.
-    pub(crate) at: Instant,
+pub(crate) enum HandOver {
+    /// That of this process with this number, at this moment.
+    Own { generation: u64, at: Instant },
+    /// That of another replica, which writes the Secrets since this moment at the latest.
+    ByAnother(Instant),
 }
 
 /// A published set, which readers find in the directory.
@@ -100,7 +100,7 @@ pub(crate) struct Proofs {
     /// The set that each PostgreSQL and PgBouncer is proven to serve.
     pub(crate) servers: watch::Receiver<Option<u64>>,
     /// The set that was handed over to those who reload the instances of a `[[served]]`: that each Kubernetes Secret was last seen to
-    /// hold, or, without Secrets, that is published.
+    /// hold, or, without Secrets, that is published. `None` before that.
     pub(crate) handed_over: watch::Receiver<Option<HandOver>>,
 }
 

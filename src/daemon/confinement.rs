@@ -78,7 +78,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     if let Some(secrets) = &mut config.rotation.secrets
         && secrets.kubernetes.server.is_named()
     {
-        // As for a client, its finding says so if the name has no address.
+        // Later name servers are asked within the sandbox. These addresses count if they do not answer.
         secrets.kubernetes.server.look_up();
     }
     for server in &mut config.rotation.servers {
@@ -257,7 +257,10 @@ fn rules(config: &Config) -> Rules {
     for served in &config.rotation.served {
         rules.connect.push(served.port);
     }
-    if config.rotation.served.iter().any(ServedAddress::looks_up) {
+    let secrets = config.rotation.secrets.as_ref();
+    if config.rotation.served.iter().any(ServedAddress::looks_up)
+        || secrets.is_some_and(|it| it.kubernetes.server.is_named())
+    {
         rules.connect.push(resolve::PORT);
         for file in resolve::paths() {
             rules.read.extend(named(file));
@@ -280,13 +283,17 @@ fn rules(config: &Config) -> Rules {
     rules
 }
 
-/// What the sandbox must permit for a file of /etc that is read again and again: the file, or the directory of its link's target,
-/// which holds no other secrets. The whole of /etc stays closed, so another file that is put in its place there is out of reach.
+/// What the sandbox must permit for a file of /etc that is read again and again: the file, or the directory of its link's target, such as
+/// /run/systemd/resolve. A directory that many programs use (/etc, /run, /tmp, a home) may hold secrets of others. It stays closed, so
+/// another file that is put in the place of this one there is out of reach.
 fn named(file: &Path) -> Option<PathBuf> {
     let target = file.canonicalize().ok()?;
     let directory = target.parent()?;
-    let is_elsewhere = !directory.starts_with("/etc") && directory.ancestors().nth(1).is_some();
-    Some(if is_elsewhere { directory.to_owned() } else { target })
+    let is_shared = directory.components().count() <= 2
+        || ["/etc", "/home", "/root", "/var/tmp", "/dev/shm"]
+            .iter()
+            .any(|it| directory.starts_with(it));
+    Some(if is_shared { target } else { directory.to_owned() })
 }
 
 /// A path, and that of its link target.
@@ -364,5 +371,20 @@ mod tests {
     fn a_directory_that_does_not_exist_yet_is_another_one_once_it_exists() {
         let directories = directories_of(&[PathBuf::from("/nowhere/at/all/agent.sock")]);
         assert_eq!(directories, [(PathBuf::from("/nowhere/at/all"), None)]);
+    }
+
+    #[test]
+    fn a_file_in_a_directory_that_many_programs_use_opens_itself_alone() {
+        let own = tempfile::tempdir_in("/tmp").unwrap();
+        let inside = own.path().join("resolv.conf");
+        std::fs::File::create(&inside).unwrap();
+        assert_eq!(named(&inside), Some(own.path().canonicalize().unwrap()));
+        let beside = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+        assert_eq!(named(beside.path()), Some(beside.path().canonicalize().unwrap()));
+        let link = own.path().join("link");
+        std::os::unix::fs::symlink(beside.path(), &link).unwrap();
+        assert_eq!(named(&link), Some(beside.path().canonicalize().unwrap()));
+        assert_eq!(named(Path::new("/etc/passwd")), Some(PathBuf::from("/etc/passwd")));
+        assert_eq!(named(Path::new("/nowhere/resolv.conf")), None);
     }
 }

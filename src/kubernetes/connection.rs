@@ -18,10 +18,13 @@ use tokio_rustls::TlsConnector;
 
 use super::{Error, Server, Settings};
 use crate::files;
+use crate::resolve::Resolver;
 use crate::text::sentence;
 
-/// How long connecting may take, with the handshake.
+/// How long connecting may take, with the look-up and the handshake.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long name servers may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
 /// Largest file of certificate authorities, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 /// How many bytes of one answer, and of all together, the server may send before they are read.
@@ -91,9 +94,21 @@ async fn open(settings: &Settings) -> Result<Connection, Error> {
     Ok(Connection { sender, task })
 }
 
+/// The addresses of the host. Within the sandbox the name servers are asked over TCP, again for each connection, because they may
+/// change. The addresses that the host had before it count if these know none.
 async fn addresses(server: &Server) -> Result<Vec<SocketAddr>, Error> {
     let found = match &server.addresses {
-        Some(found) => found.clone().map_err(Error::Unresolved)?,
+        Some(before) => {
+            let mut resolver = Resolver::default();
+            match timeout(LOOK_UP, resolver.addresses(&server.host)).await {
+                Ok(Ok(found)) => found.into_iter().map(|it| (it, server.port).into()).collect(),
+                // Another source than name servers may know it.
+                Ok(Err(error)) => {
+                    before.clone().map_err(|_| Error::Unresolved(error.to_string()))?
+                }
+                Err(_) => before.clone().map_err(Error::Unresolved)?,
+            }
+        }
         None => tokio::net::lookup_host((server.host.as_str(), server.port))
             .await
             .map_err(|cause| Error::Unresolved(cause.to_string()))?

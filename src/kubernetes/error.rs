@@ -118,13 +118,9 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Late(_) => true,
+            Self::Unresolved(_) | Self::Unreachable(_) | Self::Late(_) => true,
             Self::Refused(refusal) => matches!(refusal.code, 409 | 429 | 500..=599),
-            Self::File { .. }
-            | Self::Unresolved(_)
-            | Self::Untrusted(_)
-            | Self::TooLong(_)
-            | Self::Garbage(_) => false,
+            Self::File { .. } | Self::Untrusted(_) | Self::TooLong(_) | Self::Garbage(_) => false,
         }
     }
 

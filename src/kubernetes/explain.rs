@@ -24,7 +24,7 @@ pub fn explain(error: &Error, settings: &Settings) -> Finding {
                  that it may read",
             ),
         Error::Unresolved(_) => found(Code::KubernetesNameUnresolved).fix(
-            "let the name have an address, then restart pgsvid: its sandbox allows no later look-up; or set kubernetes.server to an address",
+            "let the name have an address in /etc/hosts, or at the name servers of /etc/resolv.conf, which pgsvid asks over TCP (port 53); or set kubernetes.server to an address",
         ),
         Error::Unreachable(_) | Error::Late(_) => found(Code::KubernetesUnreachable).fix(
             "see that the API server runs, and that a NetworkPolicy lets this pod connect to it; pgsvid tries again by itself",

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-/// The name of each Role and `RoleBinding`.
-const NAME: &str = "pgsvid";
+/// Most characters of an object's name in Kubernetes.
+const LONGEST: usize = 253;
 const API: &str = "rbac.authorization.k8s.io/v1";
 
 /// The verbs on a Secret that exists.
@@ -58,6 +59,58 @@ impl Subject {
         }
     }
 
+    /// A `ServiceAccount`; `None` if Kubernetes would not allow one of these names (RFC 1123: a label, and a subdomain).
+    #[must_use]
+    pub fn service_account(namespace: String, name: String) -> Option<Self> {
+        let is_label = |text: &str| {
+            let inner = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+            (1..=63).contains(&text.len())
+                && text.chars().all(inner)
+                && !text.starts_with('-')
+                && !text.ends_with('-')
+        };
+        let is_allowed =
+            is_label(&namespace) && name.len() <= LONGEST && name.split('.').all(is_label);
+        is_allowed.then_some(Self::ServiceAccount { namespace, name })
+    }
+
+    /// The name of each Role and `RoleBinding` of this user. Each user has another one, so applying the rights of one installation
+    /// leaves those of another as they are.
+    fn role(&self) -> String {
+        let (name, is_exact) = match self {
+            // A namespace has no dot, so the two parts cannot be confused.
+            Self::ServiceAccount { namespace, name } => {
+                (format!("pgsvid.{namespace}.{name}"), true)
+            }
+            // Names of users may have any character, and names of objects few.
+            Self::User(name) => {
+                let usual = |it: char| {
+                    if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '-' }
+                };
+                (format!("pgsvid-user-{}", name.chars().map(usual).collect::<String>()), false)
+            }
+        };
+        if is_exact && name.len() <= LONGEST {
+            return name;
+        }
+        let sum = digest(&SHA256, self.identity().as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&sum.as_ref()[..8]);
+        let sum = format!("{:016x}", u64::from_be_bytes(first));
+        let start: String = name.chars().take(LONGEST - 1 - sum.len()).collect();
+        format!("{start}-{sum}")
+    }
+
+    /// The user's name, as the API server knows it.
+    fn identity(&self) -> String {
+        match self {
+            Self::ServiceAccount { namespace, name } => {
+                format!("system:serviceaccount:{namespace}:{name}")
+            }
+            Self::User(name) => name.clone(),
+        }
+    }
+
     fn object(&self) -> Value {
         match self {
             Self::ServiceAccount { namespace, name } => {
@@ -101,14 +154,15 @@ impl Grants {
 
 impl Grant {
     fn objects(&self, namespace: &str, subject: &Subject) -> [Value; 2] {
-        let metadata = json!({ "name": NAME, "namespace": namespace });
+        let name = subject.role();
+        let metadata = json!({ "name": name, "namespace": namespace });
         [
             json!({ "apiVersion": API, "kind": "Role", "metadata": metadata, "rules": self.rules() }),
             json!({
                 "apiVersion": API,
                 "kind": "RoleBinding",
                 "metadata": metadata,
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
                 "subjects": [subject.object()],
             }),
         ]
@@ -163,8 +217,51 @@ mod tests {
             json!({ "kind": "ServiceAccount", "namespace": "pgsvid", "name": "publisher" })
         );
         assert_eq!(Subject::of("jane"), Subject::User("jane".to_owned()));
+        for object in &objects {
+            assert_eq!(object["metadata"]["name"], "pgsvid.pgsvid.publisher");
+        }
+        assert_eq!(objects[1]["roleRef"]["name"], objects[0]["metadata"]["name"]);
         assert!(grants.line("db", &subject).unwrap().contains("\"create\""));
         assert!(!grants.line("apps", &subject).unwrap().contains("\"create\""));
         assert_eq!(grants.line("other", &subject), None);
+    }
+
+    #[test]
+    fn v20_names_that_no_service_account_can_have_are_refused() {
+        let made = |namespace: &str, name: &str| {
+            Subject::service_account(namespace.to_owned(), name.to_owned()).is_some()
+        };
+        assert!(made("pgsvid", "publisher") && made("0", "a.b-c"));
+        for (namespace, name) in
+            [("a", "a b:c"), ("a.b", "c"), ("", "c"), ("a", ""), ("a", "B"), ("a", "-b")]
+        {
+            assert!(!made(namespace, name), "{namespace} {name}");
+        }
+    }
+
+    #[test]
+    fn v09_each_user_has_roles_with_names_of_its_own_that_kubernetes_allows() {
+        let long = "x".repeat(253);
+        let users = [
+            "system:serviceaccount:a-b:c",
+            "system:serviceaccount:a:b-c",
+            "system:serviceaccount:a:b.c",
+            &format!("system:serviceaccount:a:{long}"),
+            &format!("system:serviceaccount:b:{long}"),
+            "jane",
+            "Jane",
+            "jane@example.org/ops%",
+            "jane@example.org/ops/",
+            "\u{e4}",
+            &long,
+        ];
+        let names: BTreeSet<String> = users.iter().map(|it| Subject::of(it).role()).collect();
+        assert_eq!(names.len(), users.len(), "{names:?}");
+        let is_usual =
+            |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || ".-".contains(it);
+        for name in &names {
+            assert!(name.len() <= LONGEST && name.chars().all(is_usual), "{name}");
+            assert!(name.starts_with("pgsvid") && !name.ends_with(['-', '.']), "{name}");
+        }
     }
 }

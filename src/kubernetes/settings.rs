@@ -29,7 +29,8 @@ pub struct Server {
     pub port: u16,
     /// What comes before each path; empty, or with a leading slash and none at the end.
     pub prefix: String,
-    /// The addresses that the host had when it was looked up, or why there are none; `None` if it is looked up for each connection.
+    /// The addresses that the host had when [`Self::look_up`] was called, or why there were none; `None` if the system's resolver may be
+    /// asked for each connection.
     pub addresses: Option<Result<Vec<SocketAddr>, String>>,
 }
 
@@ -46,7 +47,7 @@ impl Server {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Looks the name up, for a process that cannot do so later. Blocks.
+    /// Looks the name up, for a process that cannot ask the system's resolver later. Blocks.
     pub fn look_up(&mut self) {
         let found = (self.host.as_str(), self.port).to_socket_addrs();
         self.addresses = Some(found.map(Iterator::collect).map_err(|cause| cause.to_string()));

@@ -79,8 +79,14 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// The addresses of a name, each once, at least one. An address in text is its own.
+    /// The addresses of a name, each once, at least one. An address in text is its own. An IPv4 address that is written as one of IPv6
+    /// (`::ffff:10.0.0.1`) is the former, so that no server is there twice.
     pub async fn addresses(&mut self, name: &str) -> Result<BTreeSet<IpAddr>, Error> {
+        let found = self.find(name).await?;
+        Ok(found.into_iter().map(|address| address.to_canonical()).collect())
+    }
+
+    async fn find(&mut self, name: &str) -> Result<BTreeSet<IpAddr>, Error> {
         if let Ok(address) = name.parse() {
             return Ok(BTreeSet::from([address]));
         }

@@ -16,6 +16,15 @@ async fn nothing(mut stream: tokio::io::DuplexStream) {
 }
 
 #[tokio::test]
+async fn an_address_that_is_written_in_both_ways_is_one() {
+    let mut resolver = Resolver::default();
+    let found = resolver.addresses("::ffff:10.0.0.1").await.unwrap();
+    assert_eq!(found, BTreeSet::from([IpAddr::from([10, 0, 0, 1])]));
+    let found = resolver.addresses("fd00::1").await.unwrap();
+    assert_eq!(found, BTreeSet::from(["fd00::1".parse::<IpAddr>().unwrap()]));
+}
+
+#[tokio::test]
 async fn a_name_without_an_address_of_a_family_is_an_answer() {
     let (ours, theirs) = tokio::io::duplex(1024);
     let (found, ()) = tokio::join!(exchange(ours, "db.example", Kind::A), nothing(theirs));

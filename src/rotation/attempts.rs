@@ -183,14 +183,23 @@ impl Attempts {
     }
 
     /// Records that each Kubernetes Secret holds the set with this number.
-    pub(super) fn note_handed_over(&self, generation: u64, at: Instant) {
-        self.handed_over.send_if_modified(|known| {
-            let is_news = known.is_none_or(|known| known.generation != generation);
-            if is_news {
-                *known = Some(HandOver { generation, at });
-            }
-            is_news
-        });
+    pub(super) fn note_handed_over(&mut self, generation: u64, at: Instant) {
+        let known = *self.handed_over.borrow();
+        if !matches!(known, Some(HandOver::Own { generation: it, .. }) if it == generation) {
+            self.handed_over.send_replace(Some(HandOver::Own { generation, at }));
+        }
+        if matches!(known, Some(HandOver::ByAnother(_))) {
+            self.idle().for_each(Consumer::writer_has_changed);
+        }
+    }
+
+    /// Records that another replica writes the Secrets: instances serve its set, and not the one of this process.
+    pub(super) fn note_standby(&mut self, at: Instant) {
+        let known = *self.handed_over.borrow();
+        if !matches!(known, Some(HandOver::ByAnother(_))) {
+            self.handed_over.send_replace(Some(HandOver::ByAnother(at)));
+            self.idle().for_each(Consumer::writer_has_changed);
+        }
     }
 
     /// Lets the consumers give up what other processes wait for.
@@ -211,7 +220,7 @@ impl Attempts {
         self.servers_proven.send_replace(None);
         if !self.by_secrets {
             // Those who reload other servers find it in the directory.
-            self.handed_over.send_replace(Some(HandOver { generation, at: begun }));
+            self.handed_over.send_replace(Some(HandOver::Own { generation, at: begun }));
         }
         for slot in &mut self.slots {
             slot.begun = Some(begun);
@@ -346,5 +355,26 @@ pub(super) fn poll_ended(running: &mut JoinSet<Ended>, context: &mut Context<'_>
         // No attempt is ever aborted. If one panics, the loop that started it does, too.
         Poll::Ready(Some(Err(error))) => std::panic::resume_unwind(error.into_panic()),
         Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v13_what_was_handed_over_is_taken_back_while_another_replica_writes_the_secrets() {
+        let mut attempts = Attempts::new(Vec::new());
+        let known = |attempts: &Attempts| *attempts.handed_over.borrow();
+        let (first, later) = (Instant::now(), Instant::now() + Duration::from_secs(9));
+        attempts.note_handed_over(1, first);
+        attempts.note_handed_over(1, later);
+        assert_eq!(known(&attempts), Some(HandOver::Own { generation: 1, at: first }));
+        attempts.note_standby(first);
+        attempts.note_standby(later);
+        assert_eq!(known(&attempts), Some(HandOver::ByAnother(first)));
+        // The same set, written again, counts from now on.
+        attempts.note_handed_over(1, later);
+        assert_eq!(known(&attempts), Some(HandOver::Own { generation: 1, at: later }));
     }
 }

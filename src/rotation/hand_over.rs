@@ -127,8 +127,14 @@ impl Rotation {
         if self.attempts.note_proof(*at, loaded, publication.generation) {
             self.hooks.proven(publication.generation);
         }
-        if attempt.verdict == Verdict::HandedOver && consumer.is_settled() {
-            self.attempts.note_handed_over(publication.generation, Instant::now());
+        if consumer.kind() == status::Kind::Secrets {
+            match attempt.verdict {
+                Verdict::HandedOver if consumer.is_settled() => {
+                    self.attempts.note_handed_over(publication.generation, Instant::now());
+                }
+                Verdict::Standby => self.attempts.note_standby(Instant::now()),
+                _ => {}
+            }
         }
         let disturbed = self.disturbance.is_pending();
         self.status.send_modify(|status| {

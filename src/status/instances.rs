@@ -45,7 +45,8 @@ impl Instance {
     /// The verdict that holds now: a certificate that was current may have expired since.
     #[must_use]
     pub fn verdict_at(&self, now: SystemTime) -> Verdict {
-        let accepted = matches!(self.verdict, Verdict::Current | Verdict::OldAuthorities);
+        let accepted =
+            matches!(self.verdict, Verdict::Current | Verdict::OldAuthorities | Verdict::Standby);
         let expired = self.served.as_ref().is_some_and(|(_, not_after)| *not_after <= now);
         if accepted && expired { Verdict::Expired } else { self.verdict }
     }
@@ -109,11 +110,18 @@ impl InstancesView {
     #[must_use]
     pub fn in_words(&self) -> String {
         let all = self.instances.len();
-        let current = self.instances.iter().filter(|it| it.verdict == Verdict::Current.name());
-        let mut words = match (current.count(), all) {
+        let with = |verdict: Verdict| {
+            self.instances.iter().filter(|it| it.verdict == verdict.name()).count()
+        };
+        let mut words = match (with(Verdict::Current), all) {
             (_, 0) => "no instance".to_owned(),
+            _ if with(Verdict::Standby) > 0 => {
+                format!(
+                    "{all} instances; another replica hands over the certificate that they serve"
+                )
+            }
             (1, 1) => "the only instance serves the published certificate".to_owned(),
-            (count, _) => format!("{count} of {all} instances serve the published certificate"),
+            (current, _) => format!("{current} of {all} instances serve the published certificate"),
         };
         if self.awaited {
             words.push_str("; there is still time for it");

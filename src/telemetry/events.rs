@@ -234,6 +234,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("served-everywhere", "every instance of a `[[served]]` serves the published set"),
     (
+        "served-standby",
+        "another replica writes the Secrets, so what the instances of a `[[served]]` serve is not compared with this one's set",
+    ),
+    (
         "served-warning",
         "the name of a `[[served]]`, or the names of the certificate for it, may cause trouble",
     ),

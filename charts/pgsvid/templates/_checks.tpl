@@ -12,6 +12,7 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- if not (default (dict) $config.health).listen }}
 [pgsvid/no-health] config.health.listen is not set, and the probes need it: set it to 0.0.0.0:9809
 {{- end }}
+{{- include "pgsvid.problemsOfNames" . }}
 {{- if eq .Values.mode "publisher" }}
 {{- include "pgsvid.problemsOfPublisher" . }}
 {{- else }}
@@ -22,16 +23,45 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- include "pgsvid.problemsOfIdentity" . }}
 {{- end }}
 
+{{- /* Names as Kubernetes has them: of most objects, and of namespaces. Without these checks a name could be more than one line of YAML. */}}
+{{- define "pgsvid.problemsOfNames" -}}
+{{- $names := dict "fullnameOverride or nameOverride" (include "pgsvid.fullname" .) -}}
+{{- $namespaces := dict -}}
+{{- if eq .Values.mode "publisher" -}}
+{{- with .Values.serviceAccount.name }}{{ $_ := set $names "serviceAccount.name" . }}{{ end -}}
+{{- with (default (dict) .Values.config.lease).name }}{{ $_ := set $names "config.lease.name" . }}{{ end -}}
+{{- $_ := set $namespaces "config.lease.namespace or config.kubernetes.namespace" (include "pgsvid.leaseNamespace" .) -}}
+{{- end -}}
+{{- range $index, $secret := .Values.config.secrets -}}
+{{- if $secret.name }}{{ $_ := set $names (printf "config.secrets[%d].name" $index) (toString $secret.name) }}{{ end -}}
+{{- if $secret.namespace }}{{ $_ := set $namespaces (printf "config.secrets[%d].namespace" $index) (toString $secret.namespace) }}{{ end -}}
+{{- end -}}
+{{- range $value, $name := $names }}
+{{- if or (gt (len $name) 253) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" $name)) }}
+[pgsvid/invalid-name] {{ $value }} is {{ toJson $name }}, which no object can have: write lower-case letters, digits, - and .
+{{- end }}
+{{- end }}
+{{- range $value, $name := $namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
+[pgsvid/invalid-name] {{ $value }} is {{ toJson $name }}, which no namespace can have: write at most 63 lower-case letters, digits and -
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "pgsvid.problemsOfPublisher" -}}
 {{- $config := .Values.config -}}
 {{- if not $config.secrets }}
 [pgsvid/no-secrets] config.secrets is empty, so the publisher has nothing to write: add an entry with namespace, name and fields; for a database or an application in a pod of another chart set mode to sidecar or client
 {{- end }}
 {{- include "pgsvid.problemsOfSecrets" . }}
-{{- range $table := list "postgres" "pgbouncer" "patroni" }}
+{{- range $table := list "postgres" "pgbouncer" "patroni" "roles" "hooks" }}
 {{- if hasKey $config $table }}
-[pgsvid/server-in-publisher] config.{{ $table }} is about a server in pgsvid's own pod, and the publisher's pod has none: remove it, or set mode to sidecar
+[pgsvid/server-in-publisher] config.{{ $table }} is about another program in pgsvid's own pod, and the publisher's pod has none: remove it, or set mode to sidecar
 {{- end }}
+{{- end }}
+{{- $duration := default "10s" (default (dict) $config.lease).duration }}
+{{- if not (regexMatch "^(([3-9]|[1-9][0-9]|[12][0-9][0-9]|300)s|[1-5]m)$" (toString $duration)) }}
+[pgsvid/lease-duration] config.lease.duration is {{ $duration }}: set it to a number of seconds from 3s to 300s
 {{- end }}
 {{- $server := default (dict) $config.kubernetes -}}
 {{- $given := 0 -}}
@@ -68,6 +98,16 @@ What is wrong with the values: one line for each problem, with a code that stays
 {{- end }}
 {{- $_ := set $seen $id true }}
 {{- end }}
+{{- range $key, $field := $fields }}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]+$" $key) }}
+[pgsvid/invalid-field] {{ $entry }} has the field {{ toJson $key }}, which no Secret can have: write letters, digits, and any of - _ .
+{{- end }}
+{{- $content := $field }}{{ if kindIs "map" $field }}{{ $content = $field.content }}{{ end }}
+{{- $known := list "chain" "key" "bundle" "combined" "der-key" "der-certificate" "pkcs12" "truststore" }}
+{{- if not (has $content $known) }}
+[pgsvid/unknown-content] {{ $entry }} has the field {{ toJson $key }} with the content {{ toJson $content }}: write one of {{ join ", " $known }}
+{{- end }}
+{{- end }}
 {{- $certificate := hasKey $fields "tls.crt" }}
 {{- $key := hasKey $fields "tls.key" }}
 {{- if ne $certificate $key }}
@@ -76,7 +116,7 @@ What is wrong with the values: one line for each problem, with a code that stays
 [pgsvid/tls-without-pair] {{ $entry }} has the type kubernetes.io/tls, and Kubernetes requires tls.crt and tls.key in such a Secret: list both, or remove the type
 {{- end }}
 {{- if and $secret.owner (not $secret.create) }}
-[pgsvid/owner-without-create] {{ $entry }} has an owner, which only a Secret gets that pgsvid creates: set create to true, or remove the owner
+[pgsvid/owner-without-create] {{ $entry }} has an owner, and create is not true: Kubernetes would delete somebody else's Secret when the owner is deleted: set create to true, or remove the owner
 {{- end }}
 {{- end }}
 {{- end }}

@@ -48,10 +48,13 @@ would write port = 5432.0. The configuration has no key whose value is a float.
 {{- if kindIs "float64" . -}}{{- if eq . (floor .) -}}yes{{- end -}}{{- end -}}
 {{- end }}
 
-{{- /* Not empty if a Lease decides which replica writes. */}}
+{{- /*
+Not empty if a Lease decides which pod writes. Even a single replica can be two pods for a while: nobody ends the old one on a node that
+is cut off. In another cluster nobody has granted a Lease, unless the values name one.
+*/}}
 {{- define "pgsvid.lease" -}}
 {{- if eq .Values.mode "publisher" -}}
-{{- if or .Values.config.lease (gt (int .Values.replicas) 1) -}}yes{{- end -}}
+{{- if or (hasKey .Values.config "lease") (gt (int .Values.replicas) 1) (not (include "pgsvid.remote" .)) -}}yes{{- end -}}
 {{- end -}}
 {{- end }}
 

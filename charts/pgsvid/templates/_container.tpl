@@ -20,7 +20,7 @@ runAsGroup: {{ int .Values.runAsUser }}
 {{- define "pgsvid.container" -}}
 image: {{ include "pgsvid.image" . | quote }}
 {{- with .Values.image.pullPolicy }}
-imagePullPolicy: {{ . }}
+imagePullPolicy: {{ . | quote }}
 {{- end }}
 securityContext:
   {{- include "pgsvid.securityContext" . | nindent 2 }}
@@ -76,17 +76,17 @@ startupProbe:
   readOnly: true
 {{- if include "pgsvid.csi" . }}
 - name: spiffe-workload-api
-  mountPath: {{ include "pgsvid.socketDirectory" . }}
+  mountPath: {{ include "pgsvid.socketDirectory" . | quote }}
   readOnly: true
 {{- end }}
 {{- if ne .Values.mode "publisher" }}
 - name: svids
-  mountPath: {{ include "pgsvid.directory" . }}
+  mountPath: {{ include "pgsvid.directory" . | quote }}
 {{- end }}
 {{- if eq .Values.mode "sidecar" }}
 # For connecting, not for writing.
 - name: postgresql-socket
-  mountPath: {{ include "pgsvid.postgresqlDirectory" . }}
+  mountPath: {{ include "pgsvid.postgresqlDirectory" . | quote }}
   readOnly: true
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
@@ -97,7 +97,7 @@ startupProbe:
 {{- define "pgsvid.volumes" -}}
 - name: pgsvid
   configMap:
-    name: {{ include "pgsvid.fullname" . }}
+    name: {{ include "pgsvid.fullname" . | quote }}
     {{- if eq .Values.mode "client" }}
     items:
       - key: pgsvid.toml
@@ -106,7 +106,7 @@ startupProbe:
 {{- if include "pgsvid.csi" . }}
 - name: spiffe-workload-api
   csi:
-    driver: {{ include "pgsvid.csi" . }}
+    driver: {{ include "pgsvid.csi" . | quote }}
     readOnly: true
 {{- end }}
 {{- if ne .Values.mode "publisher" }}
@@ -129,5 +129,5 @@ startupProbe:
 
 {{- /* A change of the configuration replaces the pods, because pgsvid reads it only at start. */}}
 {{- define "pgsvid.podAnnotations" -}}
-checksum/{{ include "pgsvid.fullname" . }}: {{ include "pgsvid.toml" . | sha256sum }}
+{{ printf "checksum/%s" (include "pgsvid.fullname" .) | quote }}: {{ include "pgsvid.toml" . | sha256sum | quote }}
 {{- end }}

@@ -16,9 +16,12 @@
 {{- end -}}
 {{- end }}
 
-{{- /* Unique in the cluster: for objects without a namespace, and in namespaces of others. */}}
+{{- /*
+Unique in the cluster: for objects without a namespace, and in namespaces of others. A namespace has no dot, so no other release has
+the same name.
+*/}}
 {{- define "pgsvid.globalName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "pgsvid.fullname" .) -}}
+{{- printf "%s.%s" .Release.Namespace (include "pgsvid.fullname" .) -}}
 {{- end }}
 
 {{- define "pgsvid.serviceAccountName" -}}
@@ -26,15 +29,15 @@
 {{- end }}
 
 {{- define "pgsvid.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "pgsvid.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "pgsvid.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "pgsvid.labels" -}}
 {{ include "pgsvid.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end }}
 
 {{- /* The labels of the pods that run pgsvid: the publisher's own, or those that the values name. */}}

@@ -51,20 +51,20 @@ For other charts: pgsvid in a pod of theirs. Each takes this chart's own context
 
 {{- define "pgsvid.volumeMounts" -}}
 - name: svids
-  mountPath: {{ include "pgsvid.directory" . }}
+  mountPath: {{ include "pgsvid.directory" . | quote }}
   readOnly: true
 {{- if eq .Values.mode "sidecar" }}
 - name: postgresql-socket
-  mountPath: {{ include "pgsvid.postgresqlDirectory" . }}
+  mountPath: {{ include "pgsvid.postgresqlDirectory" . | quote }}
 {{- end }}
 {{- end }}
 
 {{- define "pgsvid.env" -}}
 - name: PGSERVICEFILE
-  value: {{ printf "%s/%s" (include "pgsvid.directory" .) (include "pgsvid.serviceFile" .) }}
+  value: {{ printf "%s/%s" (include "pgsvid.directory" .) (include "pgsvid.serviceFile" .) | quote }}
 - name: PGSERVICE
   valueFrom:
     configMapKeyRef:
-      name: {{ include "pgsvid.fullname" . }}
+      name: {{ include "pgsvid.fullname" . | quote }}
       key: PGSERVICE
 {{- end }}

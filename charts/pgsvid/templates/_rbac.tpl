@@ -9,8 +9,8 @@
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "pgsvid.labels" .context | nindent 4 }}
 rules:
@@ -19,18 +19,18 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {{ .name }}
-  namespace: {{ .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ .namespace | quote }}
   labels:
     {{- include "pgsvid.labels" .context | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
-  name: {{ .name }}
+  name: {{ .name | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "pgsvid.serviceAccountName" .context }}
-    namespace: {{ .context.Release.Namespace }}
+    name: {{ include "pgsvid.serviceAccountName" .context | quote }}
+    namespace: {{ .context.Release.Namespace | quote }}
 {{- end }}
 
 {{- /*
@@ -55,7 +55,7 @@ names it even when it creates the object, so create is limited to names, too.
 {{- define "pgsvid.rulesOfLease" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ . }}]
+  resourceNames: [{{ . | quote }}]
   verbs: [get, update]
 # The request that creates it does not name it.
 - apiGroups: [coordination.k8s.io]

@@ -392,6 +392,7 @@ codes! {
     ClientCertificatesUnasked, "client-certificates-not-requested", "the server does not ask clients for a certificate";
     // Servers that are only looked at.
     ServedNameUnresolved, "served-name-unresolved", "the name of a `[[served]]` has no address, or cannot be looked up";
+    ServedMixed, "served-mixed", "an address of a `[[served]]` shows the published set, and then another one again";
     ServedInstancesMany, "served-instances-many", "the name of a `[[served]]` has more addresses than pgsvid looks at";
     // The running daemon.
     DaemonStatus, "daemon-status", "what the running daemon reports, and `check` itself does not see";

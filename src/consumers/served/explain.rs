@@ -2,11 +2,12 @@
 //!
 //! pgsvid has no rights at these servers, and does not know who reloads them: a remedy says where to look.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::instances::{Instance, Instances, MOST};
+use super::instances::{Fallen, Instance, Instances, MOST};
 use super::settings::ServedAddress;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
@@ -17,7 +18,7 @@ use crate::material::{Certificate, Fingerprint};
 use crate::resolve;
 use crate::text::{argument, ascii, shown};
 use crate::timing;
-use crate::verify::{Answer, Begin, Facts, Verdict, alert_name};
+use crate::verify::{Answer, Begin, Facts, Verdict, alert_name, shown_address};
 
 /// Most instances that one sentence names.
 const NAMED: usize = 4;
@@ -49,6 +50,10 @@ pub(super) fn of_instance(
         Verdict::Current => Finding::ok(
             Code::VerdictCurrent,
             format!("the instance {address} serves the published certificate"),
+        ),
+        Verdict::Standby => Finding::skipped(
+            Code::VerdictStandby,
+            format!("{who} is not compared with this certificate: another replica may have written the Secrets"),
         ),
         Verdict::Unverifiable => Finding::skipped(
             Code::VerdictUnverifiable,
@@ -115,6 +120,17 @@ pub(super) fn without_address(settings: &ServedAddress, why: Option<&resolve::Er
     Finding::failure(Code::ServedNameUnresolved, format!("{name} has no instance: {host}: {why}"))
         .about(settings.host.as_str())
         .fix("correct served.address; a headless Service has an address only for pods that are ready. A network policy must allow TCP to port 53 of the name server")
+}
+
+/// An address has shown different sets in turns.
+fn mixed(settings: &ServedAddress, at: IpAddr) -> Finding {
+    let (name, address) = (shown(&settings.name), shown_address(&at.to_string(), settings.port));
+    let text = format!(
+        "the instance {address} of {name} has served the published set, another one, and the published one again: several servers may answer there, and one of them has not loaded it"
+    );
+    Finding::failure(Code::ServedMixed, text)
+        .about(address)
+        .fix("name a headless Service in served.address, which has an address for each server; if the address is that of one server, read its log")
 }
 
 /// What may cause trouble although each instance serves the published set.
@@ -186,19 +202,35 @@ impl Look<'_> {
         let late: Vec<_> = all.iter().copied().filter(|it| is_late(it)).collect();
         let is_empty = instances.iter().next().is_none();
         let is_late_empty = instances.empty_for(now).is_some_and(|empty| empty >= settings.within);
+        let is_long_stale = instances.stale_for().is_some_and(|it| it >= settings.within);
+        let is_mixed_expired =
+            instances.mixed().is_some_and(|fallen| fallen.verdict == Verdict::Expired);
         let weight = match () {
+            () if is_long_stale || is_mixed_expired => Weight::Alarm,
             () if late.iter().any(|it| it.verdict != Verdict::Unreachable) => Weight::Alarm,
             () if !late.is_empty() || is_late_empty => Weight::Unproven,
             () => Weight::Awaited,
         };
         let is_awaited = matches!(weight, Weight::Awaited);
-        let told = if is_awaited { &all } else { &late };
+        let told = if is_awaited || late.is_empty() { &all } else { &late };
         let mut findings: Vec<_> =
             told.iter().map(|it| self.finding(it, why_not_newer, now)).collect();
         if is_empty {
             findings.push(without_address(settings, self.failed));
         }
-        let sentence = self.sentence(told, is_awaited);
+        let mut sentence = self.sentence(told, is_awaited);
+        if let Some(fallen) = instances.mixed() {
+            let Fallen { address, verdict, facts, .. } = fallen;
+            let found = mixed(settings, *address);
+            if told.is_empty() {
+                sentence.clone_from(&found.text);
+            }
+            // The same findings as at the looks that show it.
+            if !findings.iter().any(|it| it.object.as_deref() == Some(&facts.address)) {
+                findings.push(of_instance(settings, *verdict, facts, None, timing::now()));
+            }
+            findings.push(found);
+        }
         let state = if is_awaited { "awaited" } else { "late" };
         let key = identity(*verdict, state, &findings);
         let codes = findings.iter().map(|found| found.code).collect();

@@ -1,10 +1,15 @@
 //! The instances behind a name: what each serves, since when, and how long it took. Pure: the time is an argument.
 
+mod stale;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+pub(super) use stale::Fallen;
+use stale::Stale;
 
 use crate::consumers::Features;
 use crate::verify::{Answer, Facts, Verdict};
@@ -21,6 +26,8 @@ pub(super) struct Instances {
     empty: Option<Instant>,
     /// How many addresses are not looked at.
     pub(super) left_out: usize,
+    /// The looks that have shown something else since the wanted set was handed over.
+    stale: Option<Stale>,
 }
 
 /// One instance.
@@ -50,6 +57,8 @@ struct Wanted {
     handed: Option<Instant>,
     /// Whether the delay can be measured: the leaf is new, and this process has handed it over.
     is_measured: bool,
+    /// Whether it is a set of another replica, of which nothing more is known.
+    is_of_another: bool,
 }
 
 /// Since when the instances can have a set.
@@ -61,6 +70,8 @@ pub(super) enum HandedOver {
     At(Instant),
     /// Since an earlier process.
     Earlier,
+    /// Another replica hands over sets of its own, since this moment at the latest.
+    ByAnother(Instant),
 }
 
 /// What a look has changed.
@@ -77,15 +88,24 @@ impl Instances {
     pub(super) fn want(&mut self, features: Features, handed: HandedOver, now: Instant) {
         let at = match handed {
             HandedOver::NotYet => None,
-            HandedOver::At(moment) => Some(moment),
+            HandedOver::At(moment) | HandedOver::ByAnother(moment) => Some(moment),
             HandedOver::Earlier => Some(now),
         };
+        let is_of_another = matches!(handed, HandedOver::ByAnother(_));
         match &mut self.wanted {
-            Some(wanted) if wanted.features == features => wanted.handed = wanted.handed.or(at),
+            Some(wanted) if wanted.is_of_another && is_of_another => {}
+            Some(wanted)
+                if wanted.features == features && wanted.is_of_another == is_of_another =>
+            {
+                wanted.handed = wanted.handed.or(at);
+            }
             before => {
-                let is_new = before.as_ref().is_none_or(|before| before.features.0 != features.0);
-                let is_measured = is_new && handed != HandedOver::Earlier;
-                *before = Some(Wanted { features, handed: at, is_measured });
+                let is_new = before
+                    .as_ref()
+                    .is_none_or(|before| before.is_of_another || before.features.0 != features.0);
+                let is_measured = is_new && !is_of_another && handed != HandedOver::Earlier;
+                *before = Some(Wanted { features, handed: at, is_measured, is_of_another });
+                self.stale = None;
                 for instance in self.known.values_mut() {
                     (instance.proven, instance.behind) = (false, None);
                 }
@@ -111,8 +131,8 @@ impl Instances {
     pub(super) fn note(
         &mut self,
         looked: Vec<(IpAddr, Facts, Verdict)>,
-        now: Instant,
-        at: SystemTime,
+        within: Duration,
+        (now, at): (Instant, SystemTime),
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut before = std::mem::take(&mut self.known);
@@ -127,6 +147,7 @@ impl Instances {
             self.known.insert(address, instance);
         }
         changes.extend(before.into_keys().map(Change::Gone));
+        self.note_stale(within, now);
         changes
     }
 
@@ -174,6 +195,10 @@ impl Instance {
 
     /// Compares with the wanted set; returns the change if it is first seen to serve that set.
     fn judge(&mut self, address: IpAddr, wanted: &Wanted, now: Instant) -> Option<Change> {
+        if self.verdict == Verdict::Standby {
+            (self.proven, self.behind) = (true, None);
+            return None;
+        }
         if self.verdict != Verdict::Current {
             if let Some(handed) = wanted.handed {
                 let from = if self.proven { now } else { handed.max(self.found) };
@@ -199,6 +224,17 @@ impl Instance {
     }
 }
 
+/// The verdict on an instance while another replica hands over sets of its own: whether it serves the newest of those is for that
+/// replica to judge.
+pub(super) fn by_another(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Current | Verdict::OldAuthorities | Verdict::StillOld | Verdict::Foreign => {
+            Verdict::Standby
+        }
+        other => other,
+    }
+}
+
 /// How bad a verdict is.
 fn weight(verdict: Verdict) -> u8 {
     match verdict {
@@ -208,7 +244,7 @@ fn weight(verdict: Verdict) -> u8 {
         Verdict::StillOld => 4,
         Verdict::OldAuthorities => 3,
         Verdict::Unverifiable => 1,
-        Verdict::Current => 0,
+        Verdict::Current | Verdict::Standby => 0,
         // Unreachable; the others are of logins.
         _ => 2,
     }

@@ -31,7 +31,7 @@ use crate::timing;
 use crate::verify::{self, Answer, Client, Expected, Facts, Settings, Target, Verdict};
 
 use explain::Look;
-use instances::{HandedOver, Instances};
+use instances::{HandedOver, Instances, by_another};
 
 /// How many instances are looked at at once.
 const AT_ONCE: usize = 8;
@@ -58,8 +58,13 @@ pub(super) struct Served {
     pulse: Pulse,
 }
 
-/// One look, for the command `check`: a finding for each instance, and those about the name.
-pub(crate) async fn look_once(settings: &ServedAddress, material: &Material) -> Vec<Finding> {
+/// One look, for the command `check`: a finding for each instance, and those about the name. `is_shared` means that another replica may
+/// have handed over a set of its own.
+pub(crate) async fn look_once(
+    settings: &ServedAddress,
+    material: &Material,
+    is_shared: bool,
+) -> Vec<Finding> {
     let mut resolver = Resolver::default();
     let mut instances = Instances::default();
     let (found, failed) = match resolver.addresses(&settings.host).await {
@@ -76,6 +81,8 @@ pub(crate) async fn look_once(settings: &ServedAddress, material: &Material) -> 
     let mut looked = look(settings, &found, &expected, material).await;
     looked.sort_by_key(|(address, ..)| *address);
     for (_, facts, verdict) in looked {
+        let is_own = verdict == Verdict::Current;
+        let verdict = if is_shared && !is_own { by_another(verdict) } else { verdict };
         let mut found = explain::of_instance(settings, verdict, &facts, None, now);
         // The instances may not have had the time yet.
         if verdict == Verdict::StillOld && age < settings.within {
@@ -153,9 +160,11 @@ impl Served {
     /// What is known of the instances.
     pub(super) fn status(&self) -> status::Instances {
         let port = self.settings.port;
+        let mixed = |at: &IpAddr| self.instances.mixed().filter(|it| it.address == *at);
         let instances = self.instances.iter().map(|(address, it)| status::Instance {
             address: verify::shown_address(&address.to_string(), port),
-            verdict: it.verdict,
+            // Not in turns, as the looks show it.
+            verdict: mixed(address).map_or(it.verdict, |it| it.verdict),
             since: it.since,
             seen: it.seen,
             served: it.served.clone(),
@@ -185,14 +194,22 @@ impl Served {
         delivery.begin(&features, is_new);
         // Others reload.
         delivery.reloaded(Instant::now());
-        self.instances.want(features, self.handed(publication.generation), Instant::now());
+        let handed = self.handed(publication.generation);
+        self.instances.want(features, handed, Instant::now());
         let begun = Instant::now();
         self.pulse.step("looking a name up", resolve::LIMIT);
         let addresses = self.find().await;
         self.pulse.step("looking at what instances serve", HANDSHAKES);
-        let looked = look(&self.settings, &addresses, &expected, material).await;
+        let mut looked = look(&self.settings, &addresses, &expected, material).await;
+        if matches!(handed, HandedOver::ByAnother(_)) {
+            for (.., verdict) in &mut looked {
+                *verdict = by_another(*verdict);
+            }
+        }
         let label = self.label.as_deref();
-        for change in self.instances.note(looked, Instant::now(), timing::now()) {
+        for change in
+            self.instances.note(looked, self.settings.within, (Instant::now(), timing::now()))
+        {
             report::changed(label, &self.settings, publication, &change);
         }
         // If there is no instance, that is reported as the problem.
@@ -216,7 +233,7 @@ impl Served {
             reload_error: None,
             verify: begun.elapsed(),
             facts: worst.map_or_else(nobody, |it| it.facts.clone()),
-            verdict: worst.map_or(Verdict::Unreachable, |it| it.verdict),
+            verdict: self.instances.verdict().unwrap_or(Verdict::Unreachable),
             leaf,
             findings: Vec::new(),
             unspoken: None,
@@ -227,7 +244,10 @@ impl Served {
     /// Since when the instances can have the set with this number.
     fn handed(&self, generation: u64) -> HandedOver {
         match *self.handed_over.borrow() {
-            Some(handed) if handed.generation == generation => HandedOver::At(handed.at),
+            Some(HandOver::ByAnother(since)) => HandedOver::ByAnother(since),
+            Some(HandOver::Own { generation: handed, at }) if handed == generation => {
+                HandedOver::At(at)
+            }
             // It is the set that this process has found.
             _ if generation == 0 => HandedOver::Earlier,
             _ => HandedOver::NotYet,
@@ -249,10 +269,13 @@ impl Served {
         }
     }
 
-    /// Logs that every instance serves the published set.
+    /// Logs that every instance serves the published set, or that this is not looked at because another replica writes.
     pub(super) fn in_force(&mut self, publication: &Publication, routine: bool) {
         self.awaited = false;
         let label = self.label.as_deref();
+        if self.instances.iter().any(|(_, it)| it.verdict == Verdict::Standby) {
+            return report::standby(label, &self.settings, &self.instances, routine);
+        }
         report::everywhere(label, &self.settings, publication, &self.instances, routine);
     }
 

@@ -51,6 +51,26 @@ pub(super) fn concern(consumer: Option<&str>, settings: &ServedAddress, found: &
     );
 }
 
+/// Another replica writes the Secrets, so the instances serve its set. `routine` means that nothing is new.
+pub(super) fn standby(
+    consumer: Option<&str>,
+    settings: &ServedAddress,
+    instances: &Instances,
+    routine: bool,
+) {
+    if routine {
+        debug!("looked at the instances of another replica's set again");
+        return;
+    }
+    info!(
+        event = "served-standby",
+        consumer,
+        served = ascii(&settings.name),
+        instances = instances.iter().count(),
+        "another replica writes the Secrets: what the instances serve is not compared with this one's set"
+    );
+}
+
 /// Every instance serves the published set. `routine` means that nothing is new.
 pub(super) fn everywhere(
     consumer: Option<&str>,

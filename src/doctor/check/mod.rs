@@ -141,7 +141,8 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         sections.push(client::section(client, on_disk).await);
     }
     for served in &config.rotation.served {
-        sections.push(served::section(served, on_disk).await);
+        let is_shared = config.rotation.secrets.as_ref().is_some_and(|it| it.lease.is_some());
+        sections.push(served::section(served, on_disk, is_shared).await);
     }
     if let Some(role) = &scope.as_client {
         sections.extend(client::as_libpq(config, role, environment, on_disk).await);

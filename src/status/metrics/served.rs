@@ -29,7 +29,7 @@ impl Page<'_> {
             let labels = move |of: Verdict| {
                 [(CONSUMER, name), (ADDRESS, it.address.as_str()), ("verdict", of.name())]
             };
-            Verdict::OF_SERVERS.iter().map(move |of| (labels(*of), u64::from(verdict == *of)))
+            Verdict::OF_INSTANCES.iter().map(move |of| (labels(*of), u64::from(verdict == *of)))
         });
         self.family(
             "pgsvid_served_verdict",

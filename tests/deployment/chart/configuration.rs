@@ -53,7 +53,10 @@ fn names_with_dots_lists_of_tables_and_mixed_fields_are_kept() {
                 "DB_ROOT_CERT": { "content": "bundle", "base64": true },
             },
         },
-        { "namespace": "a \"quoted\" one", "name": "line\nbreak", "fields": { "x": "chain" } },
+        {
+            "namespace": "db", "name": "other", "fields": { "x": "chain" },
+            "annotations": { "a": "a \"quoted\" one", "b": "line\nbreak" },
+        },
     ]);
     let config = json!({
         "config": {
@@ -73,6 +76,7 @@ fn names_with_dots_lists_of_tables_and_mixed_fields_are_kept() {
     let mut expected = config["config"].clone();
     expected["health"] = json!({ "listen": "0.0.0.0:9809" });
     expected["log"] = json!({ "format": "json" });
+    expected["lease"] = json!({ "name": "rel-pgsvid", "namespace": "pgsvid" });
     let read: Value = toml::from_str(manifests.configurations()[0]).unwrap();
     assert_eq!(read, expected);
     // The socket's directory is the mount.

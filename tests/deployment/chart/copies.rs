@@ -94,7 +94,7 @@ fn the_values_of_the_documentation_give_a_publisher() {
     objects.only("PodDisruptionBudget");
     assert_valid(objects.configurations()[0]);
     assert_eq!(objects.only("Deployment")["spec"]["replicas"], 2);
-    let role = objects.named("Role", "pgsvid-rel-pgsvid");
+    let role = objects.named("Role", "pgsvid.rel-pgsvid");
     assert_eq!(role["metadata"]["namespace"], "databases");
     assert_eq!(role["rules"][1]["resourceNames"], serde_json::json!(["products-server"]));
     // The page calls the Deployment as the release.

@@ -121,15 +121,19 @@ fn the_rights_are_those_of_the_configured_secrets_and_no_others() {
         right("app", "secrets", &["c"], &["get", "patch", "watch"]),
         right("db", "secrets", &["a"], &["create"]),
         right("db", "secrets", &["a", "b"], &["get", "patch", "watch"]),
+        right("pgsvid", "leases", &[], &["create"]),
+        right("pgsvid", "leases", &["rel-pgsvid"], &["get", "update"]),
     ];
     assert_eq!(rights(&objects), expected);
 }
 
 #[test]
-fn replicas_take_turns_by_a_lease_that_they_may_write() {
+fn pods_take_turns_by_a_lease_that_they_may_write() {
     let secret = right("db", "secrets", &["server"], &["get", "patch", "watch"]);
     let verbs = ["get", "update"];
     for (more, namespace, name) in [
+        ("", "pgsvid", "rel-pgsvid"),
+        ("config: {lease: {}}", "pgsvid", "rel-pgsvid"),
         ("replicas: 2", "pgsvid", "rel-pgsvid"),
         ("replicas: 2\nconfig: {lease: {namespace: other}}", "other", "rel-pgsvid"),
         ("config: {lease: {name: own}}", "pgsvid", "own"),
@@ -148,10 +152,40 @@ fn replicas_take_turns_by_a_lease_that_they_may_write() {
         let strategy = &objects.only("Deployment")["spec"]["strategy"];
         assert_eq!(strategy["type"], "RollingUpdate", "{more}");
     }
-    // Without a Lease two pods at once would write two SVIDs in turns.
-    let alone = publisher(&[]);
+}
+
+const REMOTE: &str = "config: {kubernetes: {server: 'https://other:8443', ca_file: /other/ca, token_file: /other/token}}\n\
+    extraVolumes: [{name: other, secret: {secretName: other}}]\nextraVolumeMounts: [{name: other, mountPath: /other}]";
+
+/// There the chart grants nothing. Without a Lease two pods at once would write two SVIDs in turns.
+#[test]
+fn for_another_cluster_there_is_a_lease_if_it_is_asked_for() {
+    let alone = publisher(&[REMOTE]);
     assert_eq!(alone.only("Deployment")["spec"]["strategy"], json!({ "type": "Recreate" }));
     assert!(!alone.configurations()[0].contains("lease"));
+    for more in ["config: {lease: {}}", "replicas: 2"] {
+        let objects = publisher(&[REMOTE, more]);
+        let toml: Value = toml::from_str(objects.configurations()[0]).unwrap();
+        assert_eq!(toml["lease"], json!({ "name": "rel-pgsvid", "namespace": "pgsvid" }), "{more}");
+        assert_eq!(objects.of_kind("Role").count(), 0, "{more}");
+    }
+}
+
+/// YAML reads them as a number and as a truth value, unless they are quoted.
+#[test]
+fn names_that_look_like_something_else_stay_names() {
+    let secrets =
+        "config: {secrets: [{namespace: '123', name: 'on', create: true, fields: {x: chain}}]}";
+    let more = "serviceAccount: {name: 'yes'}\nclusterSPIFFEID: {enabled: true, dnsNameTemplates: [a], className: '1'}\n\
+        priorityClassName: 'off'\nconfig: {lease: {name: '1.5', namespace: '0'}}\nfullnameOverride: '7'";
+    let objects = objects(&[AGENT, secrets, more]);
+    let lease = right("0", "leases", &["1.5"], &["get", "update"]);
+    assert!(rights(&objects).contains(&lease));
+    assert!(rights(&objects).contains(&right("123", "secrets", &["on"], &["create"])));
+    assert_eq!(objects.pod()["spec"]["serviceAccountName"], "yes");
+    assert_eq!(objects.pod()["spec"]["priorityClassName"], "off");
+    assert_eq!(objects.only("ClusterSPIFFEID")["spec"]["className"], "1");
+    assert_eq!(objects.only("Deployment")["metadata"]["name"], "7");
 }
 
 #[test]
@@ -208,9 +242,7 @@ fn the_rights_are_those_that_pgsvid_itself_asks_for() {
 /// The `ServiceAccount`'s own token is for this cluster's API server only.
 #[test]
 fn a_publisher_for_another_cluster_has_no_token_of_this_one() {
-    let remote = "config: {kubernetes: {server: 'https://other', ca_file: /other/ca, token_file: /other/token}}\n\
-        extraVolumes: [{name: other, secret: {secretName: other}}]\nextraVolumeMounts: [{name: other, mountPath: /other}]";
-    for (more, expected) in [("", true), (remote, false)] {
+    for (more, expected) in [("", true), (REMOTE, false)] {
         let objects = publisher(&[more]);
         assert_eq!(objects.pod()["spec"]["automountServiceAccountToken"], expected, "{more}");
     }
@@ -266,6 +298,14 @@ fn the_network_policy_admits_monitoring_and_what_pgsvid_connects_to() {
         "config: {served: [{address: 'a.db:5433'}, {address: b.db}], files: {service: {name: s, options: {host: h, port: 6432}}}, client: {}}",
     ]);
     assert_eq!(ports(&databases["egress"][2]), [5432, 5433, 6432]);
+    // As pgsvid reads them: an address of IPv6 has a port only after brackets.
+    for (address, port) in
+        [("fd00::5", 5432), ("'[fd00::5]'", 5432), ("'[fd00::5]:5433'", 5433), ("db.", 5432)]
+    {
+        let served = format!("config: {{served: {{address: {address}}}}}");
+        assert_eq!(ports(&policy(&[on, &served])["egress"][2]), [port], "{address}");
+    }
+    assert_eq!(ports(&policy(&[on, REMOTE])["egress"][0]), [8443]);
     let narrow = policy(&[
         on,
         "networkPolicy: {apiServer: {to: [{ipBlock: {cidr: 10.0.0.1/32}}], ports: [6443]}, monitoring: []}",

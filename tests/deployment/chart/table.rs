@@ -19,8 +19,8 @@ enum Outcome {
 use Outcome::{Codes, Kinds, Schema};
 
 /// What every publisher has.
-const LEAST: &str = "ConfigMap Deployment Role RoleBinding ServiceAccount";
-/// With more than one replica: a budget, and the rights on a Lease.
+const LEAST: &str = "ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount";
+/// With more than one replica: a budget.
 const SEVERAL: &str =
     "ConfigMap Deployment PodDisruptionBudget Role Role RoleBinding RoleBinding ServiceAccount";
 
@@ -48,7 +48,7 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {x: chain}}, {namespace: a, name: b, fields: {y: key}}]}"],
         Codes("same-secret")),
     (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {x: chain}}, {namespace: c, name: b, fields: {y: key}}]}"],
-        Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount")),
+        Kinds("ConfigMap Deployment Role Role Role RoleBinding RoleBinding RoleBinding ServiceAccount")),
     (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {x: chain}}, {namespace: a, name: c, fields: {y: key}}]}"],
         Kinds(LEAST)),
     (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {tls.crt: chain}}]}"], Codes("half-pair")),
@@ -69,6 +69,19 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {k.p12: {content: pkcs12, password_file: /passwords/k}}}]}",
         "extraVolumes: [{name: p, secret: {secretName: p}}]\nextraVolumeMounts: [{name: p, mountPath: /pass, readOnly: true}]"],
         Codes("no-volume")),
+    (&[AGENT, "config: {secrets: [{namespace: DB_, name: b, fields: {x: chain}}]}"], Codes("invalid-name")),
+    (&[AGENT, "config: {secrets: [{namespace: a, name: 'b\"c', fields: {x: chain}}]}"], Codes("invalid-name")),
+    (&[AGENT, SECRET, "config: {lease: {name: \"a, b]\\n  verbs: ['*']\"}}"], Codes("invalid-name")),
+    (&[AGENT, SECRET, "config: {lease: {namespace: a.b}}"], Codes("invalid-name")),
+    (&[AGENT, SECRET, "config: {kubernetes: {namespace: \"a\\nb\"}}"], Codes("invalid-name")),
+    (&[AGENT, SECRET, "serviceAccount: {name: \"a\\nb\"}"], Codes("invalid-name")),
+    (&[AGENT, SIDECAR, "fullnameOverride: \"a\\nb\""], Codes("invalid-name")),
+    (&[AGENT, SECRET, "nameOverride: A"], Codes("invalid-name")),
+    (&[AGENT, "config: {secrets: [{namespace: a, name: b.c, fields: {a/b: chain}}]}"], Codes("invalid-field")),
+    (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {x: nonsense}}]}"], Codes("unknown-content")),
+    (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {x: {content: nonsense}}}]}"], Codes("unknown-content")),
+    (&[AGENT, "config: {secrets: [{namespace: a, name: b, fields: {a: chain, b: key, c: bundle, d: combined, e: der-key, f: der-certificate, \
+        g: truststore, h: {content: chain, base64: true}}}]}"], Kinds(LEAST)),
     (&[AGENT, SECRET, "config: {files: {directory: /svids}}"], Codes("no-volume")),
     (&[AGENT, SECRET, "config: {files: {directory: /svids}}\nextraVolumes: [{name: s, emptyDir: {medium: Memory}}]\n\
         extraVolumeMounts: [{name: s, mountPath: /svids}]"], Kinds(LEAST)),
@@ -87,39 +100,42 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, SECRET, "config: {kubernetes: {field_manager: own}}"], Kinds(LEAST)),
     (&[AGENT, SECRET, "rbac: {create: false}"], Kinds("ConfigMap Deployment ServiceAccount")),
     (&[AGENT, SECRET, "serviceAccount: {create: false}"], Codes("no-service-account")),
-    (&[AGENT, SECRET, "serviceAccount: {create: false, name: own}"], Kinds("ConfigMap Deployment Role RoleBinding")),
+    (&[AGENT, SECRET, "serviceAccount: {create: false, name: own}"], Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding")),
 
     // Replicas.
     (&[AGENT, SECRET, "replicas: 0"], Kinds(LEAST)),
     (&[AGENT, SECRET, "replicas: 2"], Kinds(SEVERAL)),
     (&[FILES, SECRET, "replicas: 3"], Kinds(SEVERAL)),
     (&[AGENT, SECRET, "replicas: 2\npodDisruptionBudget: {enabled: false}"],
-        Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount")),
+        Kinds(LEAST)),
     (&[AGENT, SECRET, "config: {lease: {name: own, namespace: db}}"],
-        Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount")),
+        Kinds(LEAST)),
+    (&[AGENT, SECRET, "config: {lease: {}}"], Kinds(LEAST)),
+    (&[AGENT, SECRET, "config: {lease: {duration: 300s}}"], Kinds(LEAST)),
+    (&[AGENT, SECRET, "config: {lease: {duration: 1s}}"], Codes("lease-duration")),
     (&[AGENT, SECRET, "replicas: 2\nrbac: {create: false}"],
         Kinds("ConfigMap Deployment PodDisruptionBudget ServiceAccount")),
     (&[AGENT, SECRET, "replicas: -1"], Schema("/replicas")),
 
     // Networks and monitoring.
     (&[AGENT, SECRET, "networkPolicy: {enabled: true}"],
-        Kinds("ConfigMap Deployment NetworkPolicy Role RoleBinding ServiceAccount")),
-    (&[AGENT, SECRET, "podMonitor: {enabled: true}"], Kinds("ConfigMap Deployment PodMonitor Role RoleBinding ServiceAccount")),
+        Kinds("ConfigMap Deployment NetworkPolicy Role Role RoleBinding RoleBinding ServiceAccount")),
+    (&[AGENT, SECRET, "podMonitor: {enabled: true}"], Kinds("ConfigMap Deployment PodMonitor Role Role RoleBinding RoleBinding ServiceAccount")),
     (&[AGENT, SECRET, "serviceMonitor: {enabled: true}"],
-        Kinds("ConfigMap Deployment Role RoleBinding Service ServiceAccount ServiceMonitor")),
+        Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding Service ServiceAccount ServiceMonitor")),
     (&[AGENT, SECRET, "podMonitor: {enabled: true}\nserviceMonitor: {enabled: true}"], Codes("two-monitors")),
     (&[AGENT, SECRET, "podMonitor: {enabled: true}\nconfig: {health: {listen: '127.0.0.1:9809'}}"], Codes("metrics-not-reachable")),
     (&[AGENT, SECRET, "serviceMonitor: {enabled: true}\nconfig: {health: {listen: '[::]:9000'}}"],
-        Kinds("ConfigMap Deployment Role RoleBinding Service ServiceAccount ServiceMonitor")),
+        Kinds("ConfigMap Deployment Role Role RoleBinding RoleBinding Service ServiceAccount ServiceMonitor")),
     (&[AGENT, SECRET, "config: {health: {listen: '127.0.0.1:9809'}}"], Kinds(LEAST)),
     (&[AGENT, SECRET, "config: {health: {listen: ''}}"], Codes("no-health")),
     (&[AGENT, SECRET, "prometheusRule: {enabled: true}"],
-        Kinds("ConfigMap Deployment PrometheusRule Role RoleBinding ServiceAccount")),
-    (&[AGENT, SECRET, "dashboard: {enabled: true}"], Kinds("ConfigMap ConfigMap Deployment Role RoleBinding ServiceAccount")),
+        Kinds("ConfigMap Deployment PrometheusRule Role Role RoleBinding RoleBinding ServiceAccount")),
+    (&[AGENT, SECRET, "dashboard: {enabled: true}"], Kinds("ConfigMap ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount")),
 
     // Identities.
     (&[AGENT, SECRET, "clusterSPIFFEID: {enabled: true, dnsNameTemplates: [db]}"],
-        Kinds("ClusterSPIFFEID ConfigMap Deployment Role RoleBinding ServiceAccount")),
+        Kinds("ClusterSPIFFEID ConfigMap Deployment Role Role RoleBinding RoleBinding ServiceAccount")),
     (&[AGENT, SECRET, "clusterSPIFFEID: {enabled: true}"], Codes("identity-without-names")),
     (&[FILES, SECRET, "clusterSPIFFEID: {enabled: true, dnsNameTemplates: [db]}"], Codes("identity-without-agent")),
 
@@ -147,6 +163,8 @@ const TABLE: &[(&[&str], Outcome)] = &[
     (&[AGENT, "mode: sidecar\nconfig: {files: {directory: /svids}}"], Codes("no-postgres")),
     (&[AGENT, "mode: client\nconfig: {files: {directory: /svids}}"], Codes("no-service")),
     (&[AGENT, SECRET, "config: {postgres: {}}"], Codes("server-in-publisher")),
+    (&[AGENT, SECRET, "config: {hooks: [{name: a, command: [/bin/true]}]}"], Codes("server-in-publisher")),
+    (&[AGENT, SECRET, "config: {roles: [{spiffe_id: 'spiffe://a/b', role: c}]}"], Codes("server-in-publisher")),
     (&[AGENT, SECRET, "podSelector: {a: b}"], Codes("pod-selector-of-publisher")),
     (&[AGENT, SECRET, "mode: daemon"], Schema("/mode")),
 

@@ -7,7 +7,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::chart::helm::{RELEASE, chart, copy, render_with};
+use crate::chart::helm::{RELEASE, chart, copy, render_as, render_with};
 use crate::chart::values::{AGENT, SECRET};
 use crate::kubernetes::manifests::{Manifests, root};
 
@@ -20,21 +20,21 @@ fn kept() -> Vec<Value> {
         "app.kubernetes.io/name": "pgsvid", "app.kubernetes.io/instance": "rel" } });
     let role = |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name });
     vec![
-        json!(["ClusterSPIFFEID", null, "pgsvid-rel-pgsvid", null]),
+        json!(["ClusterSPIFFEID", null, "pgsvid.rel-pgsvid", null]),
         json!(["ConfigMap", "pgsvid", "rel-pgsvid", null]),
         json!(["ConfigMap", "pgsvid", "rel-pgsvid-dashboard", null]),
         json!(["Deployment", "pgsvid", "rel-pgsvid", selector]),
         json!(["NetworkPolicy", "pgsvid", "rel-pgsvid", null]),
         json!(["PodDisruptionBudget", "pgsvid", "rel-pgsvid", null]),
         json!(["PrometheusRule", "pgsvid", "rel-pgsvid", null]),
-        json!(["Role", "db", "pgsvid-rel-pgsvid", null]),
-        json!(["Role", "pgsvid", "pgsvid-rel-pgsvid-lease", null]),
-        json!(["RoleBinding", "db", "pgsvid-rel-pgsvid", role("pgsvid-rel-pgsvid")]),
+        json!(["Role", "db", "pgsvid.rel-pgsvid", null]),
+        json!(["Role", "pgsvid", "pgsvid.rel-pgsvid.lease", null]),
+        json!(["RoleBinding", "db", "pgsvid.rel-pgsvid", role("pgsvid.rel-pgsvid")]),
         json!([
             "RoleBinding",
             "pgsvid",
-            "pgsvid-rel-pgsvid-lease",
-            role("pgsvid-rel-pgsvid-lease")
+            "pgsvid.rel-pgsvid.lease",
+            role("pgsvid.rel-pgsvid.lease")
         ]),
         json!(["Service", "pgsvid", "rel-pgsvid", "None"]),
         json!(["ServiceAccount", "pgsvid", "rel-pgsvid", null]),
@@ -96,6 +96,27 @@ fn an_upgrade_keeps_names_and_selectors() {
     );
 }
 
+/// With a dash between namespace and release both would have the same name, and one would take the other's rights.
+#[test]
+fn v09_two_releases_share_no_object_in_a_namespace_of_others() {
+    let names = |release| {
+        let more = "clusterSPIFFEID: {enabled: true, dnsNameTemplates: [db]}";
+        let rendered = render_as(release, &chart(), &[AGENT, SECRET, more], &[]).unwrap();
+        let objects = Manifests::validated("the chart", rendered.as_bytes());
+        let shared = |it: &Value| it[1].is_null() || it[1] == "db";
+        fixed(&objects).into_iter().filter(shared).collect::<Vec<_>>()
+    };
+    for (one, other) in [
+        (["pgsvid", "a-b"], ["b-pgsvid", "a"]),
+        (["pgsvid", "a"], ["pgsvid", "b"]),
+        (["one", "a"], ["two", "a"]),
+    ] {
+        let (one, other) = (names(one), names(other));
+        assert_eq!((one.len(), other.len()), (3, 3));
+        assert!(one.iter().all(|object| !other.contains(object)), "{one:?} {other:?}");
+    }
+}
+
 /// From one replica to several and back: the Deployment stays, and only what belongs to several replicas comes and goes.
 #[test]
 fn a_change_of_the_number_of_replicas_keeps_the_rest() {
@@ -103,5 +124,5 @@ fn a_change_of_the_number_of_replicas_keeps_the_rest() {
     let two = fixed(&upgraded(&chart(), &[AGENT, SECRET, "replicas: 2"]));
     assert!(one.iter().all(|object| two.contains(object)), "{one:?} {two:?}");
     let kinds: Vec<_> = two.iter().filter(|object| !one.contains(object)).map(|o| &o[0]).collect();
-    assert_eq!(kinds, ["PodDisruptionBudget", "Role", "RoleBinding"]);
+    assert_eq!(kinds, ["PodDisruptionBudget"]);
 }

@@ -57,8 +57,30 @@ fn o13_a_pod_that_asks_and_was_not_changed_is_refused() {
     let asking = pod("server", json!({}));
     let error = crate::eventually("the binding is gone", || create(&asking).err());
     assert_names(&error, &["MutatingAdmissionPolicy", "pgsvid-server"]);
+    // A container with the name alone has no certificate for the database.
+    let mut with_a_namesake = asking.clone();
+    with_a_namesake["spec"]["initContainers"] =
+        json!([{ "name": "pgsvid", "image": "example.org/other" }]);
+    assert_names(&refusal(&with_a_namesake), &["MutatingAdmissionPolicy", "pgsvid-server"]);
     crate::kubectl::apply(&[clean(binding)]).unwrap();
     crate::eventually("it is back", || create(&asking).ok());
+}
+
+#[test]
+fn o13_a_pod_that_exists_gets_no_annotation_that_does_nothing() {
+    policies();
+    let mut plain = pod("server", json!({}));
+    plain["metadata"]["annotations"] = json!({});
+    plain["metadata"]["name"] = json!("exists");
+    crate::kubectl::apply(&[plain.clone()]).unwrap();
+    let namespace = plain["metadata"]["namespace"].as_str().unwrap_or("default");
+    let annotate = |text: &str| {
+        crate::kubectl::attempt(&["--namespace", namespace, "annotate", "pod", "exists", text], "")
+    };
+    let error = annotate("pgsvid.dev/inject=server").unwrap_err();
+    assert_names(&error, &["pgsvid.dev/inject", "template"]);
+    annotate("example.org/other=x").unwrap();
+    kubectl(&["--namespace", namespace, "delete", "pod", "exists", "--now"]);
 }
 
 /// As somebody would have written it.

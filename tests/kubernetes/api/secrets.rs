@@ -121,6 +121,10 @@ fn v08_a_namespace_is_missing_until_the_printed_command_was_run() {
 fn v09_the_printed_rights_are_enough_and_give_no_list_and_no_other_secret() {
     let (publisher, pgsvid) = writing("v09");
     publisher.kubectl(&["create", "secret", "generic", "other"]);
+    // Another installation writes to the same namespace.
+    publisher.configure(&table("theirs"));
+    let theirs = publisher.command(&["setup", "rbac", "--service-account", "another"]);
+    attempt(&["apply", "--filename", "-"], &theirs).unwrap();
     let can = |verb: &str, what: &str| {
         let arguments = [
             "--namespace",

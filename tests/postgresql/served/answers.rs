@@ -1,11 +1,13 @@
 //! Instances that answer otherwise than the one next to them.
 
-use std::net::TcpListener;
+use std::io::copy;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::thread;
 
 use dev_agent::{Authority, Entry};
 use serde_json::Value;
-use test_support::{FileOver, Setup, free_address, with_mounts};
+use test_support::{FileOver, LIMIT, Setup, free_address, with_mounts};
 
 use super::{
     FIRST, NAME, PGSVID, SECOND, Two, configure, everywhere, hosts, instance, status, told,
@@ -56,6 +58,45 @@ fn y05_y06_a_foreign_certificate_and_tls_that_is_off_are_told_apart() {
         two.second.set_conf("ssl = off");
         two.second.reload();
         told(&two.pgsvid, mark, "not-in-force", "plaintext", "verdict-plaintext");
+    });
+}
+
+/// Forwards each connection to one of these servers, in an order without a period.
+fn balance(listener: TcpListener, servers: [String; 2]) {
+    thread::spawn(move || {
+        for (count, client) in listener.incoming().enumerate() {
+            let Ok(client) = client else { return };
+            let server = &servers[usize::from(count.count_ones() % 2 == 1)];
+            let Ok(server) = TcpStream::connect(server) else { continue };
+            let both = || Some((client.try_clone().ok()?, server.try_clone().ok()?));
+            let Some((mut from, mut to)) = both() else { continue };
+            thread::spawn(move || copy(&mut from, &mut to));
+            let (mut from, mut to) = (server, client);
+            thread::spawn(move || copy(&mut from, &mut to));
+        }
+    });
+}
+
+#[test]
+fn y16_a_server_that_stays_old_behind_an_address_of_several_is_a_problem_until_it_is_reloaded() {
+    with_mounts(|| {
+        let two = Two::start(&["127.0.0.3"], "within = '3s'\nevery = '1s'");
+        let listener = TcpListener::bind(two.address("127.0.0.3")).unwrap();
+        balance(listener, [FIRST, SECOND].map(|host| two.address(host)));
+        everywhere(&two.pgsvid, 1);
+        let mark = two.rotate(2);
+        let (late, _) = two.pgsvid.wait_for_event_after(mark, LIMIT, |event| {
+            let code = event["code"].as_str().unwrap_or_default();
+            event["event"] == "not-in-force" && code.contains("served-mixed")
+        });
+        assert!(late["code"].as_str().unwrap().contains("verdict-still-old"), "{late}");
+        let (whole, served) = status(&two.setup);
+        assert!(whole["ready"] == true && !whole["degraded"][0].is_null(), "{whole}");
+        assert_eq!(verdicts(&served), [(two.address("127.0.0.3"), "still-old".to_owned())]);
+        two.second.reload();
+        let mark = two.pgsvid.mark();
+        two.pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == "served-everywhere");
+        assert!(status(&two.setup).0["degraded"][0].is_null());
     });
 }
 

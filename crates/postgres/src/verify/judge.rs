@@ -99,7 +99,7 @@ pub enum Verdict {
     Admitted,
     /// Kubernetes Secrets: each holds the published set.
     HandedOver,
-    /// Kubernetes Secrets: another replica writes them.
+    /// Kubernetes Secrets: another replica writes them. An instance of a `[[served]]`: it serves what that replica hands over.
     Standby,
 }
 
@@ -130,6 +130,19 @@ impl Verdict {
         Self::Unavailable,
         Self::Admitted,
         Self::HandedOver,
+        Self::Standby,
+    ];
+
+    /// Those that an instance of a `[[served]]` can have.
+    pub const OF_INSTANCES: &[Self] = &[
+        Self::Unverifiable,
+        Self::Unreachable,
+        Self::Plaintext,
+        Self::Expired,
+        Self::Foreign,
+        Self::StillOld,
+        Self::OldAuthorities,
+        Self::Current,
         Self::Standby,
     ];
 

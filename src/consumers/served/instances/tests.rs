@@ -4,6 +4,7 @@ use super::*;
 use crate::material::Fingerprint;
 
 const SECOND: Duration = Duration::from_secs(1);
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// Time that passes, and what a look shows.
 struct Watch {
@@ -30,7 +31,7 @@ impl Watch {
             (address(*last), Facts { address: String::new(), answer }, *verdict)
         });
         let (seen, now) = (seen.collect(), self.at(now));
-        self.instances.note(seen, now, SystemTime::UNIX_EPOCH)
+        self.instances.note(seen, WITHIN, (now, SystemTime::UNIX_EPOCH))
     }
 
     fn behind(&self, last: u8, now: u32) -> Option<u64> {
@@ -118,6 +119,85 @@ fn authorities_that_change_without_another_leaf_have_no_delay() {
     more.2.insert(vec![1]);
     watch.instances.want(more, HandedOver::At(watch.at(10)), watch.at(10));
     assert_eq!(watch.look(11, &[(1, Current)]), [proven(1, None)]);
+}
+
+#[test]
+fn y15_while_another_replica_writes_nothing_is_compared_with_the_own_leaf() {
+    use Verdict::{Expired, Foreign, OldAuthorities, Standby};
+    for seen in [Current, OldAuthorities, StillOld, Foreign] {
+        assert_eq!(by_another(seen), Standby);
+    }
+    assert_eq!(by_another(Expired), Expired);
+    let mut watch = Watch::new();
+    watch.want(b"1", HandedOver::At(watch.at(0)), 0);
+    watch.look(1, &[(1, Current), (2, Current)]);
+    // The Lease is lost: nothing is behind, however long it lasts, and also after a rotation of its own.
+    watch.want(b"1", HandedOver::ByAnother(watch.at(10)), 10);
+    assert_eq!(watch.look(11, &[(1, Standby), (2, Standby)]), []);
+    watch.want(b"2", HandedOver::ByAnother(watch.at(10)), 5000);
+    assert_eq!(watch.look(5000, &[(1, Standby), (2, Unreachable)]), []);
+    assert_eq!((watch.behind(1, 5000), watch.behind(2, 5030)), (None, Some(30)));
+    assert_eq!(watch.instances.worst().unwrap().verdict, Unreachable);
+    watch.want(b"3", HandedOver::ByAnother(watch.at(10)), 5040);
+    watch.look(5040, &[(1, Standby), (2, Unreachable)]);
+    assert_eq!(watch.behind(2, 5040), Some(40));
+    // It holds the Lease again: the time counts from then on.
+    watch.want(b"3", HandedOver::At(watch.at(6000)), 6000);
+    watch.look(6001, &[(1, StillOld), (2, StillOld)]);
+    assert_eq!(watch.behind(1, 6002), Some(2));
+    assert_eq!(
+        watch.look(6007, &[(1, Current), (2, Current)]),
+        [proven(1, Some(7)), proven(2, Some(7))]
+    );
+}
+
+#[test]
+fn y16_several_servers_behind_one_address_are_no_instance_that_is_current() {
+    let mut watch = Watch::new();
+    watch.want(b"1", HandedOver::At(watch.at(0)), 0);
+    watch.look(0, &[(1, StillOld)]);
+    watch.look(2, &[(1, Current)]);
+    assert_eq!(watch.instances.verdict(), Some(Current), "every server may have loaded the set");
+    watch.look(4, &[(1, StillOld)]);
+    assert!(watch.instances.mixed().is_none(), "it may be one server with earlier files");
+    for now in (6..200).step_by(2) {
+        watch.look(now, &[(1, if now % 4 == 0 { StillOld } else { Current })]);
+        let mixed = watch.instances.mixed().unwrap();
+        assert_eq!((mixed.address, mixed.verdict), (address(1), StillOld));
+        assert_eq!(watch.instances.verdict(), Some(StillOld));
+    }
+    assert_eq!(watch.instances.stale_for(), Some(SECOND * 196));
+    // The last of them loads the set: it counts when no look has shown another one for as long as `within`.
+    watch.look(196 + 119, &[(1, Current)]);
+    assert_eq!(watch.instances.verdict(), Some(StillOld));
+    watch.look(196 + 120, &[(1, Current)]);
+    assert_eq!((watch.instances.verdict(), watch.instances.stale_for()), (Some(Current), None));
+    // One that appears with an earlier set is another server, and nothing that was seen before.
+    watch.look(330, &[(1, Current), (2, StillOld)]);
+    watch.look(331, &[(1, Current), (2, Current)]);
+    assert_eq!(watch.instances.verdict(), Some(Current));
+}
+
+#[test]
+fn y17_a_name_with_another_address_at_each_look_does_not_begin_anew_each_time() {
+    let mut watch = Watch::new();
+    watch.want(b"1", HandedOver::At(watch.at(0)), 0);
+    for now in (0..=130).step_by(10) {
+        watch.look(now, &[(u8::try_from(now / 10).unwrap(), StillOld)]);
+    }
+    assert_eq!(watch.behind(13, 130), Some(0));
+    assert_eq!(watch.instances.stale_for(), Some(SECOND * 130));
+    // Looks that are far from each other show it, too.
+    watch.look(500, &[(14, StillOld)]);
+    assert_eq!(watch.instances.stale_for(), Some(SECOND * 500));
+    // Another set has its own time.
+    watch.want(b"2", HandedOver::At(watch.at(540)), 540);
+    watch.look(540, &[(1, StillOld)]);
+    assert_eq!(watch.instances.stale_for(), Some(Duration::ZERO));
+    // A server that does not answer serves nothing else.
+    watch.want(b"3", HandedOver::At(watch.at(600)), 600);
+    watch.look(600, &[(1, Unreachable)]);
+    assert_eq!(watch.instances.stale_for(), None);
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn acceptor(files: &Directory) -> TlsAcceptor {
     let root = parameters.self_signed(&authority).unwrap();
     files.write("ca.pem", root.pem(), 0o644);
     let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut leaf = CertificateParams::new(vec!["localhost".to_owned(), "api".to_owned()]).unwrap();
     leaf.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
     let leaf = leaf.signed_by(&key, &Issuer::new(parameters, &authority)).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
