@@ -49,6 +49,14 @@ pub struct ManagedFields {
     pub fields_v1: Value,
 }
 
+impl OwnerReference {
+    /// Its key in the fields of a manager: owners are told apart by their uid.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("k:{}", serde_json::json!({ "uid": self.uid }))
+    }
+}
+
 impl ManagedFields {
     /// Whether they were applied (server-side apply), and not set by an update.
     #[must_use]
@@ -56,12 +64,14 @@ impl ManagedFields {
         self.operation == "Apply"
     }
 
-    /// Whether they include this field.
+    /// Whether they include this field. A name that begins with `k:` is the key of an element of a list.
     #[must_use]
     pub fn has(&self, path: &[&str]) -> bool {
         let mut tree = &self.fields_v1;
         for name in path {
-            match tree.get(format!("f:{name}")) {
+            let found =
+                if name.starts_with("k:") { tree.get(name) } else { tree.get(format!("f:{name}")) };
+            match found {
                 Some(found) => tree = found,
                 None => return false,
             }

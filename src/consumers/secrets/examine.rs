@@ -77,7 +77,7 @@ async fn state(
             None if target.create => {
                 ok(format!("the Secret {it} does not exist yet; run creates it"))
             }
-            None => explain::missing(&target),
+            None => explain::missing(&target, false),
         };
     };
     let wanted = match secrets.wanted(at, publication, Vec::new()).await {
@@ -88,7 +88,7 @@ async fn state(
     match judge(&target, &wanted, live.as_ref(), &manager) {
         Step::Nothing => ok(format!("the Secret {it} holds the agent's newest set")),
         Step::Create => ok(format!("the Secret {it} does not exist yet; run creates it")),
-        Step::Missing => explain::missing(&target),
+        Step::Missing => explain::missing(&target, false),
         Step::Owned { fields, by } => explain::owned(&target, &fields, &by),
         Step::Immutable => explain::immutable(&target),
         Step::Apply { fields, .. } => {

@@ -3,6 +3,7 @@
 //! A finding is a warning if waiting may be enough, and otherwise a failure.
 
 use super::settings::{Secrets, Target};
+use super::write::Writer;
 use crate::consumers::Attempt;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
@@ -20,13 +21,26 @@ fn kubectl(target: &Target, what: &str) -> String {
     format!("kubectl -n {} {what} secret {}", target.namespace, target.name)
 }
 
-pub(super) fn missing(target: &Target) -> Finding {
-    Finding::warning(Code::SecretMissing, format!("the Secret {} does not exist", target.shown()))
+/// It does not exist. `existed` means that this process has seen it: then somebody has deleted it.
+pub(super) fn missing(target: &Target, existed: bool) -> Finding {
+    let found = if existed {
+        let text = format!("somebody has deleted the Secret {}", target.shown());
+        Finding::failure(Code::SecretMissing, text)
+    } else {
+        let text = format!("the Secret {} does not exist", target.shown());
+        Finding::warning(Code::SecretMissing, text)
+    };
+    // Without them the API server does not create a Secret of this type.
+    let demanded = match target.kind.as_str() {
+        "kubernetes.io/tls" => " --from-literal=tls.crt= --from-literal=tls.key=",
+        _ => "",
+    };
+    found
         .about(target.shown())
         .cause("it has to exist already: create is not set for it")
         .fix("set create = true in its [[secrets]] table, or create it")
         .command(format!(
-            "kubectl -n {} create secret generic {} --type={}",
+            "kubectl -n {} create secret generic {} --type={}{demanded}",
             target.namespace, target.name, target.kind
         ))
 }
@@ -75,14 +89,39 @@ pub(super) fn altered(target: &Target) -> Finding {
     .fix("exempt this Secret from that policy")
 }
 
-pub(super) fn contested(target: &Target, by: &str) -> Finding {
-    Finding::warning(
-        Code::SecretContested,
-        format!("somebody changes the Secret {} again and again", target.shown()),
-    )
-    .about(target.shown())
-    .cause(format!("its fields were last set by {by}, and not by pgsvid"))
-    .fix("let only pgsvid write these fields: see docs/kubernetes-secrets.md for Argo CD and Flux")
+/// Somebody changes the Secret again and again.
+pub(super) fn contested(settings: &Secrets, at: usize, writer: &Writer<'_>) -> Finding {
+    let target = &settings.targets[at];
+    let text = format!("somebody changes the Secret {} again and again", target.shown());
+    let warning = |text: String| Finding::warning(Code::SecretContested, text);
+    let let_alone =
+        "let only pgsvid write these fields: see docs/kubernetes-secrets.md for Argo CD and Flux";
+    let found = match writer {
+        Writer::Deletes => {
+            warning(format!("somebody deletes the Secret {} again and again", target.shown()))
+                .cause("Kubernetes does not record who deletes an object; an audit log of the API server does")
+                .fix("keep a program that prunes or uninstalls from deleting it: see docs/kubernetes-secrets.md")
+        }
+        Writer::Others([]) => {
+            warning(text).cause("who has set its fields is not recorded in it").fix(let_alone)
+        }
+        Writer::Others(by) => {
+            let by = shown(&by.join(", "));
+            warning(text).cause(format!("its fields were last set by {by}")).fix(let_alone)
+        }
+        Writer::SameName => {
+            let manager = &settings.kubernetes.field_manager;
+            let text = format!("another pgsvid writes the Secret {}, too", target.shown());
+            Finding::failure(Code::SecretContested, text)
+                .cause(format!(
+                    "its fields were last applied by a process with the field manager {manager}, and not by this one"
+                ))
+                .fix(
+                    "if it is a replica, give all replicas one [lease]; if not, take the Secret out of one of the two configurations",
+                )
+        }
+    };
+    found.about(target.shown())
 }
 
 /// A field that cannot be made.

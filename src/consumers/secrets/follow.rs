@@ -27,7 +27,8 @@ enum Seen {
     #[default]
     Nothing,
     Version(String),
-    Deleted,
+    /// It was deleted, for the so-manieth time: each deletion is news.
+    Deleted(u32),
     /// A watch was opened for the so-manieth time without a version from which it could go on: what happened before is not known.
     Gap(u32),
 }
@@ -115,7 +116,7 @@ impl Following {
                 && match &seen[*at] {
                     Seen::Nothing => false,
                     Seen::Version(version) => !known.versions.contains(version),
-                    Seen::Deleted => known.exists,
+                    Seen::Deleted(_) => known.exists,
                     Seen::Gap(_) => true,
                 }
         };
@@ -131,7 +132,7 @@ async fn watch_one(
     report: impl Fn(Seen),
 ) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
-    let mut gaps = 0;
+    let (mut gaps, mut deletions) = (0, 0);
     // Whether something may have happened that no watch has reported.
     let mut is_gap = false;
     loop {
@@ -162,7 +163,8 @@ async fn watch_one(
                     }
                     Event::Deleted => {
                         since = None;
-                        report(Seen::Deleted);
+                        deletions += 1;
+                        report(Seen::Deleted(deletions));
                     }
                     Event::Missed => {
                         since = None;

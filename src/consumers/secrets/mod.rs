@@ -62,6 +62,8 @@ pub(super) struct Secrets {
     states: Vec<status::Secret>,
     contests: Vec<Contest>,
     said_contested: Vec<bool>,
+    /// Whether this process has seen the Secret.
+    existed: Vec<bool>,
     concerns: Vec<Finding>,
     /// The authorities of the set that was last handed over.
     before: HashSet<Fingerprint>,
@@ -89,6 +91,7 @@ impl Secrets {
             states: settings.targets.iter().map(state).collect(),
             contests: (0..count).map(|_| Contest::default()).collect(),
             said_contested: vec![false; count],
+            existed: vec![false; count],
             concerns: Vec::new(),
             before: HashSet::new(),
             handed_over: None,

@@ -56,12 +56,17 @@ pub(super) fn created(target: &Target) {
 }
 
 /// A Secret that held the set was changed by somebody, and is as it was.
-pub(super) fn restored(target: &Target, fields: &[String], by: &[String]) {
+pub(super) fn restored(target: &Target, fields: &[String], by: &[String], is_own: bool) {
+    let by = match (is_own, by) {
+        (true, _) => "another pgsvid",
+        (false, []) => "not recorded",
+        (false, by) => &by.join(", "),
+    };
     warn!(
         event = "secret-restored",
         secret = target.shown(),
         fields = shown(&fields.join(", ")),
-        by = shown(&by.join(", ")),
+        by = shown(by),
         "somebody has changed the Secret; it is restored"
     );
 }

@@ -32,6 +32,22 @@ pub(super) enum Stop {
     Turn,
 }
 
+/// Who has changed a Secret that held the set.
+pub(super) enum Writer<'a> {
+    /// Somebody has deleted it; Kubernetes does not record who.
+    Deletes,
+    /// These managers have set its fields; none if they are not recorded.
+    Others(&'a [String]),
+    /// Another process that applies under the same name as this one.
+    SameName,
+}
+
+impl<'a> Writer<'a> {
+    fn of(by: &'a [String], is_own: bool) -> Self {
+        if is_own { Self::SameName } else { Self::Others(by) }
+    }
+}
+
 /// A Secret, as it was read.
 enum Read {
     /// It could not be read, or written.
@@ -176,7 +192,10 @@ impl Secrets {
                 self.states[at].holds = true;
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
-            Step::Missing => return Ok(Err(self.lost(at, explain::missing(&target)))),
+            Step::Missing => {
+                let found = explain::missing(&target, self.existed[at]);
+                return Ok(Err(self.lost(at, found)));
+            }
             Step::Immutable => return Ok(Err(self.lost(at, explain::immutable(&target)))),
             Step::Owned { fields, by } => {
                 return Ok(Err(self.lost(at, explain::owned(&target, fields, by))));
@@ -205,14 +224,15 @@ impl Secrets {
                     Step::Create if held && self.is_repeated => {
                         self.restored(at);
                         report::created_again(&target);
+                        self.contest(at, &Writer::Deletes);
                     }
                     Step::Create => report::created(&target),
-                    Step::Apply { fields, by }
+                    Step::Apply { fields, by, is_own }
                         if held && self.is_repeated && !fields.is_empty() =>
                     {
                         self.restored(at);
-                        report::restored(&target, fields, by);
-                        self.contest(at, by);
+                        report::restored(&target, fields, by, *is_own);
+                        self.contest(at, &Writer::of(by, *is_own));
                     }
                     _ => {}
                 }
@@ -227,6 +247,7 @@ impl Secrets {
 
     /// Records the version of a Secret, and watches it from there on.
     fn noted(&mut self, at: usize, secret: Option<&Secret>) {
+        self.existed[at] |= secret.is_some();
         let version = secret.map(|it| it.metadata.resource_version.as_str());
         self.following.note(at, version);
         self.following.watch(at, &self.observer, &self.settings.targets[at]);
@@ -255,12 +276,11 @@ impl Secrets {
     }
 
     /// Says once that somebody changes a Secret again and again.
-    fn contest(&mut self, at: usize, by: &[String]) {
+    fn contest(&mut self, at: usize, writer: &Writer<'_>) {
         if !self.contests[at].is_contested(Instant::now()) {
             return;
         }
-        let by = if by.is_empty() { "somebody without a name".to_owned() } else { by.join(", ") };
-        let found = explain::contested(&self.settings.targets[at], &crate::text::shown(&by));
+        let found = explain::contested(&self.settings, at, writer);
         if !std::mem::replace(&mut self.said_contested[at], true) {
             report::contested(&found);
         }

@@ -128,12 +128,20 @@ fn watch(shared: &Arc<Shared>, list: &str, query: &HashMap<String, String>) -> R
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     let since = query.get("resourceVersion").cloned();
     let present = shared.state().objects.get(&path).cloned();
+    // It was deleted since.
+    let is_gone = present.is_none() && since.is_some();
     let present =
         present.filter(|it| since.is_none_or(|since| it["metadata"]["resourceVersion"] != since));
     tokio::spawn(async move {
         let line = |event: &Value| Bytes::from(format!("{event}\n"));
         if let Some(object) = present {
             let event = json!({ "type": "ADDED", "object": { "metadata": object["metadata"] } });
+            if sender.send_data(line(&event)).await.is_err() {
+                return;
+            }
+        }
+        if is_gone {
+            let event = json!({ "type": "DELETED", "object": { "metadata": {} } });
             if sender.send_data(line(&event)).await.is_err() {
                 return;
             }

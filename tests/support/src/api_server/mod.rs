@@ -165,7 +165,21 @@ impl ApiServer {
         let mut state = self.shared.state();
         let path = path(namespace, name);
         let mut object = state.objects.get(&path).expect("the Secret exists").clone();
+        let before = object["data"].clone();
         change(&mut object);
+        // An update takes a field from those who have applied it.
+        let changed: Vec<String> = before
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, value)| object["data"].get(key) != Some(value))
+            .map(|(key, _)| format!("f:{key}"))
+            .collect();
+        for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+            if let Some(fields) = entry["fieldsV1"]["f:data"].as_object_mut() {
+                fields.retain(|key, _| !changed.contains(key));
+            }
+        }
         state.store(&self.shared, &path, object, "MODIFIED");
     }
 
