@@ -43,3 +43,43 @@ fn v11_a_bundle_for_others_has_a_new_authority_first_and_loses_an_old_one_last()
     wait("both have one authority", || writes(begun).iter().any(|(name, _)| name == "root"));
     assert_eq!(writes(begun)[..2], both("server", "root", 1)[..]);
 }
+
+#[test]
+fn v11_an_authority_that_somebody_plants_in_one_secret_does_not_get_into_another() {
+    let world = World::new();
+    let bundle = |name: &str| {
+        format!("[[secrets]]\nname = '{name}'\n[secrets.fields]\n'ca.crt' = 'bundle'\n")
+    };
+    world.configure(&format!("{}{}", bundle("low"), bundle("high")));
+    world.server.put("own", "low", &json!({}));
+    world.server.put("own", "high", &json!({}));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    let rogue = World::new();
+    rogue.configure(&bundle("rogue"));
+    rogue.server.put("own", "rogue", &json!({}));
+    let writer = rogue.run();
+    writer.event("secrets-handed-over");
+    let planted = rogue.server.secret("own", "rogue").unwrap()["data"]["ca.crt"].clone();
+    let before = world.server.written().len();
+    // Instead of the real ones, and while these change.
+    world.server.edit("own", "low", |secret| secret["data"]["ca.crt"] = planted.clone());
+    pgsvid.event("secret-restored");
+    world.server.edit("own", "low", |secret| secret["data"]["ca.crt"] = planted.clone());
+    world.agent.prepare_authority().unwrap();
+    wait("both have the next authorities", || {
+        ["low", "high"]
+            .iter()
+            .all(|name| authorities(&world.server.secret("own", name).unwrap()) == 2)
+    });
+    let planted = world.server.written()[before..].iter().any(|(_, secret)| {
+        use base64::Engine as _;
+        let decode = |value: &Value| {
+            base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap()
+        };
+        String::from_utf8(decode(&secret["data"]["ca.crt"]))
+            .unwrap()
+            .contains(String::from_utf8(decode(&planted)).unwrap().trim())
+    });
+    assert!(!planted);
+}

@@ -2,6 +2,7 @@
 //!
 //! A finding is a warning if waiting may be enough, and otherwise a failure.
 
+use super::kept::Lack;
 use super::settings::{Secrets, Target};
 use super::write::Writer;
 use crate::consumers::Attempt;
@@ -14,6 +15,7 @@ use crate::kubernetes::{
 };
 use crate::publish;
 use crate::text::{argument, shown};
+use crate::timing;
 use crate::verify::Verdict;
 
 /// How `kubectl` is given one object.
@@ -122,6 +124,36 @@ pub(super) fn contested(settings: &Secrets, at: usize, writer: &Writer<'_>) -> F
         }
     };
     found.about(target.shown())
+}
+
+/// Another replica should write the Secret, and does not. `holder` has the Lease; it is empty if nobody has.
+pub(super) fn not_kept(settings: &Secrets, at: usize, lack: &Lack, holder: &str) -> Finding {
+    let it = settings.targets[at].shown();
+    let why = match lack {
+        Lack::Exists => "it does not exist".to_owned(),
+        Lack::Field(key) => format!("its field {key} is missing"),
+        Lack::Certificate(key) => format!("its field {key} holds no certificate"),
+        Lack::Name(key) => format!("the certificate in its field {key} has another name"),
+        Lack::Life(key, end) => {
+            format!("the certificate in its field {key} expires at {}", timing::utc(*end))
+        }
+    };
+    let found =
+        Finding::warning(Code::SecretNotKept, format!("no replica writes the Secret {it}: {why}"));
+    let found = found.about(it);
+    let Some(lease) = &settings.lease else { return found };
+    let (namespace, name) = (&lease.namespace, &lease.name);
+    let found = if holder.is_empty() {
+        found
+            .cause(format!("nobody writes by the Lease {namespace}/{name} at the moment"))
+            .fix("see what the other replicas say, and who has the Lease")
+    } else {
+        let holder = shown(holder);
+        found.cause(format!("{holder} has the Lease {namespace}/{name}")).fix(format!(
+            "see what {holder} says; if it is no replica of this configuration, set another lease.name here"
+        ))
+    };
+    found.command(format!("kubectl -n {namespace} get lease {name} -o yaml"))
 }
 
 /// A field that cannot be made.

@@ -9,16 +9,17 @@ mod examine;
 mod explain;
 mod follow;
 mod judge;
+mod kept;
 mod order;
 mod report;
 mod settings;
 mod turn;
 mod write;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use examine::examine;
@@ -29,21 +30,27 @@ use super::delivery::Obstacle;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
 use crate::finding::{Finding, Severity};
-use crate::kubernetes::Client;
-use crate::material::Fingerprint;
+use crate::kubernetes::{Client, Error};
+use crate::material::Certificate;
 use crate::publish::Fields;
 use crate::status::{self, Pulse};
 use crate::timing;
 use crate::verify::{Answer, Expected, Facts, Verdict};
 use contest::Contest;
 use follow::Following;
-use turn::{Standing, Turn};
+use turn::{Candidacy, Standing, Turn};
 use write::Stop;
 
 /// How long the next set waits for an attempt: two Secrets that belong together get the same set.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the first attempt waits for what the Lease says.
 const FIRST: Duration = Duration::from_secs(5);
+/// A replica competes for the Lease while its set has more than this part of its life left, in tenths. SPIRE renews at a half of the
+/// life, cert-manager at a third.
+const FRESH: u32 = 3;
+/// How long a replica with the Lease may write no Secret at all, before it leaves the Lease to others, and for how long it does.
+const FAILS: Duration = Duration::from_secs(60);
+const RESTS: Duration = Duration::from_secs(60);
 /// The next look comes up to this part of the interval earlier, so that replicas do not look at once.
 const JITTER: f64 = 0.2;
 
@@ -57,6 +64,9 @@ pub(super) struct Secrets {
     observer: Arc<Client>,
     following: Following,
     turn: Option<Turn>,
+    candidacy: watch::Sender<Candidacy>,
+    /// Since when this replica has the Lease and can write no Secret, and why.
+    failing: Option<(Instant, Vec<Finding>)>,
     /// The encoder of each Secret's fields.
     fields: Vec<Fields>,
     states: Vec<status::Secret>,
@@ -66,7 +76,7 @@ pub(super) struct Secrets {
     existed: Vec<bool>,
     concerns: Vec<Finding>,
     /// The authorities of the set that was last handed over.
-    before: HashSet<Fingerprint>,
+    before: Vec<Certificate>,
     /// The generation that each Secret was last proven to hold.
     handed_over: Option<u64>,
     /// Whether the set of this attempt was handed over before: then a Secret that differs was changed by somebody else.
@@ -87,13 +97,15 @@ impl Secrets {
         Self {
             following: Following::new(count),
             turn: None,
+            candidacy: watch::Sender::new(Candidacy::default()),
+            failing: None,
             fields: (0..count).map(|_| Fields::default()).collect(),
             states: settings.targets.iter().map(state).collect(),
             contests: (0..count).map(|_| Contest::default()).collect(),
             said_contested: vec![false; count],
             existed: vec![false; count],
             concerns: Vec::new(),
-            before: HashSet::new(),
+            before: Vec::new(),
             handed_over: None,
             is_repeated: false,
             settings,
@@ -170,11 +182,16 @@ impl Secrets {
             })
         };
         self.concerns.retain(shown);
+        let late = publication.life() * FRESH / 10;
+        let fresh_until = material.not_after().checked_sub(late);
+        self.candidacy.send_modify(|candidacy| candidacy.fresh_until = fresh_until);
         let (verdict, holder, findings) = if material.not_after() <= timing::now() {
+            self.states.iter_mut().for_each(|state| state.holds = false);
             (Verdict::Expired, None, Vec::new())
         } else {
             self.hand_over(publication).await
         };
+        self.note_failing(verdict, &findings);
         self.client.close().await;
         match verdict {
             Verdict::HandedOver => self.handed_over = Some(*generation),
@@ -201,29 +218,84 @@ impl Secrets {
     ) -> (Verdict, Option<String>, Vec<Finding>) {
         if let Some(lease) = &self.settings.lease {
             self.pulse.step("waiting for the Lease", FIRST * 2);
-            let turn = self.turn.get_or_insert_with(|| Turn::begin(&self.observer, lease));
-            match turn.standing(FIRST).await {
-                Standing::Writes(_) => {}
-                Standing::Waits(holder) => return self.standby(holder),
-                Standing::Unknown => return self.standby(String::new()),
-                Standing::Fails(error) => {
-                    self.pulse.step("explaining what the Lease needs", write::LIMIT);
-                    let found = explain::lease_failed(&self.client, &self.settings, &error).await;
-                    return (verdict(std::slice::from_ref(&found)), None, vec![found]);
+            let candidacy = &self.candidacy;
+            let begin = || Turn::begin(&self.observer, lease, candidacy.subscribe());
+            let standing = self.turn.get_or_insert_with(begin).standing(FIRST).await;
+            let error = match standing {
+                Standing::Writes(_) => None,
+                Standing::Waits(holder) | Standing::Resigned(holder) => {
+                    return self.standby(holder, publication).await;
                 }
+                Standing::Unknown => Some(Error::Late(FIRST)),
+                Standing::Fails(error) => Some(error),
+            };
+            if let Some(error) = error {
+                self.pulse.step("explaining what the Lease needs", write::LIMIT);
+                let found = explain::lease_failed(&self.client, &self.settings, &error).await;
+                return (verdict_of_connection(&found), None, vec![found]);
             }
         }
         match self.write(publication).await {
             Ok(found) if found.is_empty() => (Verdict::HandedOver, None, found),
             Ok(found) => (verdict(&found), None, found),
             Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
-            Err(Stop::Turn) => self.standby(String::new()),
+            Err(Stop::Turn) => self.standby(String::new(), publication).await,
         }
     }
 
-    fn standby(&mut self, holder: String) -> (Verdict, Option<String>, Vec<Finding>) {
+    /// Another replica should write: whether it does shows in the Secrets.
+    async fn standby(
+        &mut self,
+        holder: String,
+        publication: &Publication,
+    ) -> (Verdict, Option<String>, Vec<Finding>) {
         self.states.iter_mut().for_each(|state| state.holds = false);
-        (Verdict::Standby, Some(holder), Vec::new())
+        let mut found = Vec::new();
+        for at in 0..self.settings.targets.len() {
+            self.pulse.step("reading Secrets", write::LIMIT);
+            match self.read(at).await {
+                Err(Stop::Asking(found)) => {
+                    return (verdict_of_connection(&found), None, vec![found]);
+                }
+                Err(Stop::Turn) => {}
+                Ok(Err(finding)) => found.push(finding),
+                Ok(Ok(secret)) => {
+                    let target = &self.settings.targets[at];
+                    let name = publication.material.name();
+                    if let Some(lack) = kept::lack(target, secret.as_ref(), name, timing::now()) {
+                        found.push(explain::not_kept(&self.settings, at, &lack, &holder));
+                    }
+                }
+            }
+        }
+        if found.is_empty() {
+            return (Verdict::Standby, Some(holder), found);
+        }
+        // It had the Lease, and nobody does better: what kept it from writing is the cause.
+        if let Some((_, causes)) = &self.failing {
+            found.clone_from(causes);
+        }
+        (verdict(&found), None, found)
+    }
+
+    /// Leaves the Lease to others after a minute in which this replica has it, and can write no Secret at all.
+    fn note_failing(&mut self, verdict: Verdict, found: &[Finding]) {
+        let now = Instant::now();
+        let is_writer = self.turn.as_ref().is_some_and(|turn| turn.now().is_writer(now));
+        let none_holds = self.states.iter().all(|state| !state.holds);
+        match verdict {
+            Verdict::Refused | Verdict::Unavailable if is_writer && none_holds => {
+                let (since, causes) = self.failing.get_or_insert_with(|| (now, Vec::new()));
+                *causes = found.to_vec();
+                if now.duration_since(*since) >= FAILS {
+                    *since = now;
+                    let until = Some(now + RESTS);
+                    self.candidacy.send_modify(|candidacy| candidacy.rests_until = until);
+                }
+            }
+            Verdict::HandedOver | Verdict::Standby => self.failing = None,
+            _ => {}
+        }
     }
 
     /// Logs that each Secret holds the set.

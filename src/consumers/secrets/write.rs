@@ -1,6 +1,5 @@
 //! Reads the Secrets, and writes what differs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +10,14 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::judge::{Step, Wanted, judge, object};
+use super::kept::decoded;
 use super::order::{Authorities, fingerprints, steps};
 use super::settings::{Field, Target};
 use super::{Secrets, explain, report};
 use crate::consumers::Publication;
 use crate::finding::Finding;
 use crate::kubernetes::{Error, Secret};
-use crate::material::{Certificate, Fingerprint, pem};
+use crate::material::{Certificate, pem};
 use crate::publish::{self, Content, Fields};
 use crate::timing;
 
@@ -63,27 +63,22 @@ impl Secrets {
         let mut live: Vec<Read> = Vec::new();
         for at in 0..self.settings.targets.len() {
             self.pulse.step("reading Secrets", LIMIT);
-            let target = &self.settings.targets[at];
-            match self.client.secret(&target.namespace, &target.name).await {
-                Ok(secret) => {
-                    self.noted(at, secret.as_ref());
-                    live.push(Read::Found(secret));
-                }
-                Err(error) => {
-                    found.push(self.failed(at, &error, false).await?);
+            match self.read(at).await? {
+                Ok(secret) => live.push(Read::Found(secret)),
+                Err(finding) => {
+                    found.push(finding);
                     live.push(Read::Failed);
                 }
             }
         }
         let Publication { material, extra_authorities, .. } = publication;
-        let present = self.present(&live);
-        let before = fingerprints(&present);
         let now = fingerprints(material.authorities().chain(extra_authorities));
-        let gone: Vec<Certificate> =
-            present.into_iter().filter(|it| !now.contains(&it.fingerprint())).collect();
+        let in_secrets = fingerprints(&self.present(&live));
+        // Only what this process has published: somebody who may write one Secret could plant an authority in the others.
+        let is_gone = |it: &&Certificate| !now.contains(&it.fingerprint());
+        let gone: Vec<Certificate> = self.before.iter().filter(is_gone).cloned().collect();
         let bundles: Vec<bool> = self.settings.targets.iter().map(Target::is_bundle).collect();
-        let before: HashSet<Fingerprint> =
-            if before.is_empty() { self.before.clone() } else { before };
+        let before = if in_secrets.is_empty() { fingerprints(&self.before) } else { in_secrets };
         for (at, authorities) in steps(&bundles, &before, &now) {
             let Read::Found(secret) = std::mem::replace(&mut live[at], Read::Failed) else {
                 continue;
@@ -105,12 +100,27 @@ impl Secrets {
             }
         }
         if found.is_empty() {
-            self.before = now;
+            self.before = material.authorities().chain(extra_authorities).cloned().collect();
         }
         Ok(found)
     }
 
-    /// The authorities that are in the Secrets of authorities alone, or, if there are none, in any.
+    /// Reads a Secret, and watches it from there on. Returns it, `None` if it does not exist, or what is wrong.
+    pub(super) async fn read(
+        &mut self,
+        at: usize,
+    ) -> Result<Result<Option<Secret>, Finding>, Stop> {
+        let target = &self.settings.targets[at];
+        match self.client.secret(&target.namespace, &target.name).await {
+            Ok(secret) => {
+                self.noted(at, secret.as_ref());
+                Ok(Ok(secret))
+            }
+            Err(error) => Ok(Err(self.failed(at, &error, false).await?)),
+        }
+    }
+
+    /// The authorities that are in the Secrets of authorities alone, as PEM.
     fn present(&self, live: &[Read]) -> Vec<Certificate> {
         let targets = self.settings.targets.iter().zip(live);
         let mut present: Vec<Certificate> = Vec::new();
@@ -291,9 +301,5 @@ impl Secrets {
 
 /// The certificates of a field, if it holds any.
 fn certificates(text: &str, twice: bool) -> Option<Vec<Certificate>> {
-    let mut bytes = STANDARD.decode(text).ok()?;
-    if twice {
-        bytes = STANDARD.decode(bytes).ok()?;
-    }
-    pem::decode_certificates(&bytes).ok()
+    pem::decode_certificates(&decoded(text, twice)?).ok()
 }

@@ -74,6 +74,12 @@ async fn answer(
     };
     match fault {
         Fault::Silent => std::future::pending().await,
+        Fault::Leases(code) if path.contains("/leases") => {
+            return Ok(refused((code, "", "as the test says".to_owned())));
+        }
+        Fault::Watches(code) if query.contains_key("watch") => {
+            return Ok(refused((code, "", "as the test says".to_owned())));
+        }
         Fault::Status(code) => return Ok(refused((code, "", "as the test says".to_owned()))),
         Fault::Garbage => return Ok(whole(200, "<html>no</html>")),
         Fault::Endless => return Ok(endless("x".repeat(60_000))),
@@ -96,7 +102,7 @@ async fn answer(
                 json!({ "type": "MODIFIED", "object": { "metadata": { "resourceVersion": "1" } } });
             return Ok(endless(format!("{event}\n")));
         }
-        return Ok(watch(&shared, &path, &query));
+        return Ok(watch(&shared, &path, &query, fault == Fault::LongEvent));
     }
     let mut state = shared.state();
     let found = |object: Option<&Value>| {
@@ -121,7 +127,12 @@ async fn answer(
     })
 }
 
-fn watch(shared: &Arc<Shared>, list: &str, query: &HashMap<String, String>) -> Response<Body> {
+fn watch(
+    shared: &Arc<Shared>,
+    list: &str,
+    query: &HashMap<String, String>,
+    is_long: bool,
+) -> Response<Body> {
     let name = query.get("fieldSelector").and_then(|it| it.strip_prefix("metadata.name="));
     let path = format!("{list}/{}", name.unwrap_or_default());
     let mut events = shared.events.subscribe();
@@ -134,6 +145,12 @@ fn watch(shared: &Arc<Shared>, list: &str, query: &HashMap<String, String>) -> R
         present.filter(|it| since.is_none_or(|since| it["metadata"]["resourceVersion"] != since));
     tokio::spawn(async move {
         let line = |event: &Value| Bytes::from(format!("{event}\n"));
+        if is_long {
+            let filler = json!({ "type": "MODIFIED", "object": { "more": "x".repeat(2 << 20) } });
+            if sender.send_data(line(&filler)).await.is_err() {
+                return;
+            }
+        }
         if let Some(object) = present {
             let event = json!({ "type": "ADDED", "object": { "metadata": object["metadata"] } });
             if sender.send_data(line(&event)).await.is_err() {
