@@ -2,7 +2,10 @@
 //!
 //! A finding is a warning if waiting may be enough, and otherwise a failure.
 
+use super::follow::Fault;
+use super::judge::Doubt;
 use super::kept::Lack;
+use super::rights::{forbidden, lacking};
 use super::settings::{Secrets, Target};
 use super::write::Writer;
 use crate::consumers::Attempt;
@@ -10,11 +13,9 @@ use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
 use crate::consumers::trouble::{Trouble, Weight};
 use crate::finding::{Code, Finding, Severity};
-use crate::kubernetes::{
-    self, Access, Client, Error, ON_LEASES, ON_SECRETS, Refusal, Right, Subject,
-};
+use crate::kubernetes::{self, Client, Error, Refusal};
 use crate::publish;
-use crate::text::{argument, shown};
+use crate::text::shown;
 use crate::timing;
 use crate::verify::Verdict;
 
@@ -156,6 +157,71 @@ pub(super) fn not_kept(settings: &Secrets, at: usize, lack: &Lack, holder: &str)
     found.command(format!("kubectl -n {namespace} get lease {name} -o yaml"))
 }
 
+/// Changes of a Secret are not noticed at once.
+pub(super) async fn unwatched(
+    client: &Client,
+    settings: &Secrets,
+    target: &Target,
+    fault: &Fault,
+) -> Finding {
+    if fault.is_refused
+        && let Some(verbs) = lacking(client, target).await
+    {
+        return forbidden(client, settings, target, &verbs).await.cause(fault.cause.clone());
+    }
+    let text =
+        format!("changes of the Secret {} are noticed up to half a minute late", target.shown());
+    Finding::warning(Code::SecretUnwatched, text)
+        .about(target.shown())
+        .cause(format!("the API server does not keep a watch open: {}", fault.cause))
+        .fix("let what stands between pgsvid and the API server pass long answers through; pgsvid tries again by itself")
+}
+
+/// The Secret holds the set, and something will keep the next one from it, or readers from it.
+pub(super) fn doubted(target: &Target, doubt: &Doubt) -> Finding {
+    let it = target.shown();
+    let next = |code, why: &str| {
+        let text =
+            format!("the Secret {it} holds the set, but the next one cannot be written: {why}");
+        Finding::warning(code, text).about(it.as_str())
+    };
+    match doubt {
+        Doubt::Kind(kind) => {
+            let text =
+                format!("the Secret {it} has the type {}, and not {}", shown(kind), target.kind);
+            let found = Finding::warning(Code::SecretType, text)
+                .about(it.as_str())
+                .cause("it was created with that type, which cannot be changed");
+            if target.create {
+                found.fix("delete it; pgsvid then creates it").command(kubectl(target, "delete"))
+            } else {
+                found.fix("delete it, and create it again with the configured type; or correct the type in its [[secrets]] table")
+            }
+        }
+        Doubt::Immutable => {
+            let Finding { fix, cause, command, .. } = immutable(target);
+            Finding { fix, cause, command, ..next(Code::SecretImmutable, "it is immutable") }
+        }
+        Doubt::Owned(by) => {
+            let by = shown(&by.join(", "));
+            next(Code::SecretOwnedByAnother, &format!("{by} applies the same fields"))
+                .cause("pgsvid does not undo what another manager applies")
+                .fix(format!("leave these fields out of what {by} applies"))
+        }
+    }
+}
+
+/// The Secret gets no leaf of a new authority yet.
+pub(super) fn awaits_authorities(target: &Target) -> Finding {
+    Finding::warning(
+        Code::SecretAwaitsAuthorities,
+        format!("the Secret {} keeps its certificate for the present", target.shown()),
+    )
+    .about(target.shown())
+    .cause("a Secret with authorities alone could not be written, and its readers would not know the new authority")
+    .fix("fix what is said about that Secret; before the certificate expires it is replaced in any case")
+}
+
 /// A field that cannot be made.
 pub(super) fn unmade(error: &publish::Error) -> Finding {
     let found = Finding::failure(
@@ -212,81 +278,6 @@ pub(super) async fn failed(
         }
         _ => kubernetes::explain(error, client.settings()),
     }
-}
-
-/// RBAC does not grant these verbs on a Secret.
-pub(super) async fn forbidden(
-    client: &Client,
-    settings: &Secrets,
-    target: &Target,
-    verbs: &[&str],
-) -> Finding {
-    let it = target.shown();
-    let right = format!("RBAC does not let pgsvid {} the Secret {it}", verbs.join(", "));
-    let rights = settings.grants();
-    let found = Finding::failure(Code::SecretForbidden, right).about(it);
-    grant(found, client, |subject| rights.line(&target.namespace, subject)).await
-}
-
-/// A failed request about the Lease.
-pub(super) async fn lease_failed(client: &Client, settings: &Secrets, error: &Error) -> Finding {
-    let Some(lease) = &settings.lease else { return kubernetes::explain(error, client.settings()) };
-    let it = kubernetes::shown(&lease.namespace, &lease.name);
-    match error {
-        Error::Refused(refusal) if matches!(refusal.code, 403 | 404) => {
-            let text = format!("pgsvid cannot take the Lease {it}, so it writes no Secrets");
-            let found =
-                Finding::failure(Code::LeaseUnusable, text).about(it).cause(refusal.to_string());
-            if refusal.code == 404 {
-                return found.command(format!("kubectl create namespace {}", lease.namespace));
-            }
-            let rights = settings.grants();
-            grant(found, client, |subject| rights.line(&lease.namespace, subject)).await
-        }
-        _ => kubernetes::explain(error, client.settings()),
-    }
-}
-
-/// The verbs on a Secret that RBAC does not grant; `None` if it grants all of them.
-pub(super) async fn lacking(client: &Client, target: &Target) -> Option<Vec<&'static str>> {
-    let mut lacking = Vec::new();
-    for verb in ON_SECRETS.into_iter().chain(target.create.then_some("create")) {
-        let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
-        let right = Right { verb, group: "", resource: "secrets", namespace, name };
-        if !matches!(client.may(right).await, Ok(Access::Granted)) {
-            lacking.push(verb);
-        }
-    }
-    (!lacking.is_empty()).then_some(lacking)
-}
-
-/// Whether RBAC lets pgsvid take the Lease.
-pub(super) async fn may_take(client: &Client, namespace: &str, name: &str) -> Result<bool, Error> {
-    for verb in ON_LEASES.into_iter().chain(["create"]) {
-        let (group, resource) = ("coordination.k8s.io", "leases");
-        let name = if verb == "create" { "" } else { name };
-        let right = Right { verb, group, resource, namespace, name };
-        if client.may(right).await? == Access::Denied {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Adds the command that grants what is missing.
-pub(super) async fn grant(
-    found: Finding,
-    client: &Client,
-    line: impl FnOnce(&Subject) -> Option<String>,
-) -> Finding {
-    let Ok(subject) = client.myself().await else {
-        return found.fix("grant it: pgsvid setup rbac prints the objects");
-    };
-    let Some(line) = line(&subject) else { return found };
-    // YAML in flow style, in one line, so that it can be pasted from a log.
-    found
-        .fix("as an administrator, grant it by this YAML")
-        .command(format!("printf %s {} | kubectl apply -f -", argument(line)))
 }
 
 fn is_too_large(refusal: &Refusal) -> bool {

@@ -87,6 +87,39 @@ pub(super) fn judge(
     }
 }
 
+/// What will keep the next set from being written, or readers from a Secret, although it is as it should be now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It has this type instead of the configured one.
+    Kind(String),
+    /// Its fields can never be changed.
+    Immutable,
+    /// These other managers apply fields of it, too.
+    Owned(Vec<String>),
+}
+
+/// The doubts about a Secret that is as it should be.
+pub(super) fn doubts(target: &Target, live: &Secret, manager: &str) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    if live.kind != target.kind && target.is_typed() {
+        doubts.push(Doubt::Kind(live.kind.clone()));
+    }
+    if live.immutable == Some(true) {
+        doubts.push(Doubt::Immutable);
+    }
+    let applies = |it: &&ManagedFields| {
+        it.is_applied()
+            && it.manager != manager
+            && target.fields.keys().any(|key| it.has(&["data", key]))
+    };
+    let by: BTreeSet<String> =
+        live.metadata.managed_fields.iter().filter(applies).map(|it| it.manager.clone()).collect();
+    if !by.is_empty() {
+        doubts.push(Doubt::Owned(by.into_iter().collect()));
+    }
+    doubts
+}
+
 /// The owner that a Secret gets: none if somebody else has created it, because it would be deleted with that owner, and the fields
 /// of others with it.
 fn owner<'a>(

@@ -12,7 +12,9 @@ mod judge;
 mod kept;
 mod order;
 mod report;
+mod rights;
 mod settings;
+mod standby;
 mod turn;
 mod write;
 
@@ -29,7 +31,7 @@ use super::attempt::Attempt;
 use super::delivery::Obstacle;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::kubernetes::{Client, Error};
 use crate::material::Certificate;
 use crate::publish::Fields;
@@ -48,9 +50,6 @@ const FIRST: Duration = Duration::from_secs(5);
 /// A replica competes for the Lease while its set has more than this part of its life left, in tenths. SPIRE renews at a half of the
 /// life, cert-manager at a third.
 const FRESH: u32 = 3;
-/// How long a replica with the Lease may write no Secret at all, before it leaves the Lease to others, and for how long it does.
-const FAILS: Duration = Duration::from_secs(60);
-const RESTS: Duration = Duration::from_secs(60);
 /// The next look comes up to this part of the interval earlier, so that replicas do not look at once.
 const JITTER: f64 = 0.2;
 
@@ -60,8 +59,10 @@ pub(super) struct Secrets {
     label: Option<String>,
     /// Reads and writes Secrets. Its connection is closed after each attempt, because its buffers have held the key.
     client: Arc<Client>,
-    /// Watches metadata, and asks about the Lease.
+    /// Watches metadata.
     observer: Arc<Client>,
+    /// Asks about the Lease: watches must not delay it.
+    elector: Arc<Client>,
     following: Following,
     turn: Option<Turn>,
     candidacy: watch::Sender<Candidacy>,
@@ -72,6 +73,8 @@ pub(super) struct Secrets {
     states: Vec<status::Secret>,
     contests: Vec<Contest>,
     said_contested: Vec<bool>,
+    /// Whether it was said that the Secret is not watched.
+    said_unwatched: Vec<bool>,
     /// Whether this process has seen the Secret.
     existed: Vec<bool>,
     concerns: Vec<Finding>,
@@ -86,8 +89,8 @@ pub(super) struct Secrets {
 
 impl Secrets {
     pub(super) fn new(settings: Settings, label: Option<String>, pulse: Pulse) -> Self {
-        let [client, observer] =
-            [(); 2].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
+        let [client, observer, elector] =
+            [(); 3].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
         let count = settings.targets.len();
         let state = |target: &Target| status::Secret {
             namespace: target.namespace.clone(),
@@ -103,6 +106,7 @@ impl Secrets {
             states: settings.targets.iter().map(state).collect(),
             contests: (0..count).map(|_| Contest::default()).collect(),
             said_contested: vec![false; count],
+            said_unwatched: vec![false; count],
             existed: vec![false; count],
             concerns: Vec::new(),
             before: Vec::new(),
@@ -112,6 +116,7 @@ impl Secrets {
             label,
             client,
             observer,
+            elector,
             pulse,
         }
     }
@@ -126,8 +131,12 @@ impl Secrets {
         &self.concerns
     }
 
-    /// When the Secrets are read again if nothing happens: a random time before the interval has passed.
+    /// When the Secrets are read again if nothing happens: a random time before the interval has passed, or soon if one is not
+    /// watched.
     pub(super) fn next(&self) -> Instant {
+        if let Some(soon) = self.following.blind() {
+            return Instant::now() + soon;
+        }
         Instant::now() + self.settings.every.mul_f64(1.0 - fastrand::f64() * JITTER)
     }
 
@@ -178,7 +187,9 @@ impl Secrets {
         let contests = &self.contests;
         let shown = |found: &Finding| {
             self.settings.targets.iter().zip(contests).any(|(target, contest)| {
-                found.object.as_deref() == Some(&target.shown()) && contest.is_contested(now)
+                found.code == Code::SecretContested
+                    && found.object.as_deref() == Some(&target.shown())
+                    && contest.is_contested(now)
             })
         };
         self.concerns.retain(shown);
@@ -192,6 +203,9 @@ impl Secrets {
             self.hand_over(publication).await
         };
         self.note_failing(verdict, &findings);
+        if matches!(verdict, Verdict::HandedOver | Verdict::Standby) {
+            self.note_unwatched().await;
+        }
         self.client.close().await;
         match verdict {
             Verdict::HandedOver => self.handed_over = Some(*generation),
@@ -219,7 +233,7 @@ impl Secrets {
         if let Some(lease) = &self.settings.lease {
             self.pulse.step("waiting for the Lease", FIRST * 2);
             let candidacy = &self.candidacy;
-            let begin = || Turn::begin(&self.observer, lease, candidacy.subscribe());
+            let begin = || Turn::begin(&self.elector, lease, candidacy.subscribe());
             let standing = self.turn.get_or_insert_with(begin).standing(FIRST).await;
             let error = match standing {
                 Standing::Writes(_) => None,
@@ -231,7 +245,7 @@ impl Secrets {
             };
             if let Some(error) = error {
                 self.pulse.step("explaining what the Lease needs", write::LIMIT);
-                let found = explain::lease_failed(&self.client, &self.settings, &error).await;
+                let found = rights::lease_failed(&self.client, &self.settings, &error).await;
                 return (verdict_of_connection(&found), None, vec![found]);
             }
         }
@@ -240,61 +254,6 @@ impl Secrets {
             Ok(found) => (verdict(&found), None, found),
             Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
             Err(Stop::Turn) => self.standby(String::new(), publication).await,
-        }
-    }
-
-    /// Another replica should write: whether it does shows in the Secrets.
-    async fn standby(
-        &mut self,
-        holder: String,
-        publication: &Publication,
-    ) -> (Verdict, Option<String>, Vec<Finding>) {
-        self.states.iter_mut().for_each(|state| state.holds = false);
-        let mut found = Vec::new();
-        for at in 0..self.settings.targets.len() {
-            self.pulse.step("reading Secrets", write::LIMIT);
-            match self.read(at).await {
-                Err(Stop::Asking(found)) => {
-                    return (verdict_of_connection(&found), None, vec![found]);
-                }
-                Err(Stop::Turn) => {}
-                Ok(Err(finding)) => found.push(finding),
-                Ok(Ok(secret)) => {
-                    let target = &self.settings.targets[at];
-                    let name = publication.material.name();
-                    if let Some(lack) = kept::lack(target, secret.as_ref(), name, timing::now()) {
-                        found.push(explain::not_kept(&self.settings, at, &lack, &holder));
-                    }
-                }
-            }
-        }
-        if found.is_empty() {
-            return (Verdict::Standby, Some(holder), found);
-        }
-        // It had the Lease, and nobody does better: what kept it from writing is the cause.
-        if let Some((_, causes)) = &self.failing {
-            found.clone_from(causes);
-        }
-        (verdict(&found), None, found)
-    }
-
-    /// Leaves the Lease to others after a minute in which this replica has it, and can write no Secret at all.
-    fn note_failing(&mut self, verdict: Verdict, found: &[Finding]) {
-        let now = Instant::now();
-        let is_writer = self.turn.as_ref().is_some_and(|turn| turn.now().is_writer(now));
-        let none_holds = self.states.iter().all(|state| !state.holds);
-        match verdict {
-            Verdict::Refused | Verdict::Unavailable if is_writer && none_holds => {
-                let (since, causes) = self.failing.get_or_insert_with(|| (now, Vec::new()));
-                *causes = found.to_vec();
-                if now.duration_since(*since) >= FAILS {
-                    *since = now;
-                    let until = Some(now + RESTS);
-                    self.candidacy.send_modify(|candidacy| candidacy.rests_until = until);
-                }
-            }
-            Verdict::HandedOver | Verdict::Standby => self.failing = None,
-            _ => {}
         }
     }
 

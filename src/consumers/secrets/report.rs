@@ -85,3 +85,9 @@ pub(super) fn contested(found: &Finding) {
     let Finding { code, text, cause, fix, .. } = found;
     warn!(event = "secret-contested", %code, cause, fix, "{text}; it is restored with pauses");
 }
+
+/// Changes of a Secret are not noticed at once.
+pub(super) fn unwatched(found: &Finding) {
+    let Finding { code, text, cause, fix, command, .. } = found;
+    warn!(event = "secret-unwatched", %code, cause, fix, command, "{text}; it is read each half a minute");
+}

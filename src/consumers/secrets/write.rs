@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::judge::{Step, Wanted, judge, object};
-use super::kept::decoded;
+use super::judge::{Step, Wanted, doubts, judge, object};
+use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
 use super::settings::{Field, Target};
 use super::{Secrets, explain, report};
@@ -56,6 +56,25 @@ enum Read {
     Found(Option<Secret>),
 }
 
+/// What could not be written so far.
+#[derive(Default)]
+struct Lacks {
+    /// A Secret with authorities alone.
+    bundle: bool,
+    /// A Secret with a leaf.
+    leaf: bool,
+}
+
+impl Lacks {
+    fn note(&mut self, is_bundle: bool) {
+        if is_bundle {
+            self.bundle = true;
+        } else {
+            self.leaf = true;
+        }
+    }
+}
+
 impl Secrets {
     /// Writes the set to each Secret that does not hold it. Returns what is wrong.
     pub(super) async fn write(&mut self, publication: &Publication) -> Result<Vec<Finding>, Stop> {
@@ -79,30 +98,55 @@ impl Secrets {
         let gone: Vec<Certificate> = self.before.iter().filter(is_gone).cloned().collect();
         let bundles: Vec<bool> = self.settings.targets.iter().map(Target::is_bundle).collect();
         let before = if in_secrets.is_empty() { fingerprints(&self.before) } else { in_secrets };
+        let adds = !now.is_subset(&before);
+        let mut lacks = Lacks::default();
         for (at, authorities) in steps(&bundles, &before, &now) {
             let Read::Found(secret) = std::mem::replace(&mut live[at], Read::Failed) else {
+                lacks.note(bundles[at]);
                 continue;
             };
+            let target = &self.settings.targets[at];
+            // Readers of the authorities would refuse a leaf of an authority that they lack.
+            if lacks.bundle
+                && adds
+                && !bundles[at]
+                && self.can_wait(at, publication, secret.as_ref())
+            {
+                found.push(explain::awaits_authorities(target));
+                lacks.leaf = true;
+                continue;
+            }
             let mut extra = extra_authorities.clone();
-            if authorities == Authorities::Both {
+            // They still need the authority of a leaf that could not be replaced.
+            if authorities == Authorities::Both || (lacks.leaf && bundles[at]) {
                 extra.extend(gone.iter().cloned());
             }
             let wanted = match self.wanted(at, publication, extra).await {
                 Ok(wanted) => wanted,
                 Err(error) => {
+                    lacks.note(bundles[at]);
                     found.push(explain::unmade(&error));
                     continue;
                 }
             };
             match self.write_one(at, &wanted, secret.as_ref()).await? {
                 Ok(secret) => live[at] = Read::Found(Some(secret)),
-                Err(finding) => found.push(finding),
+                Err(finding) => {
+                    lacks.note(bundles[at]);
+                    found.push(finding);
+                }
             }
         }
         if found.is_empty() {
             self.before = material.authorities().chain(extra_authorities).cloned().collect();
         }
         Ok(found)
+    }
+
+    /// Whether a Secret holds a leaf with enough life left to wait for authorities.
+    fn can_wait(&self, at: usize, publication: &Publication, live: Option<&Secret>) -> bool {
+        let (target, name) = (&self.settings.targets[at], publication.material.name());
+        lack(target, live, name, timing::now()).is_none()
     }
 
     /// Reads a Secret, and watches it from there on. Returns it, `None` if it does not exist, or what is wrong.
@@ -112,8 +156,8 @@ impl Secrets {
     ) -> Result<Result<Option<Secret>, Finding>, Stop> {
         let target = &self.settings.targets[at];
         match self.client.secret(&target.namespace, &target.name).await {
-            Ok(secret) => {
-                self.noted(at, secret.as_ref());
+            Ok(mut secret) => {
+                self.noted(at, secret.as_mut());
                 Ok(Ok(secret))
             }
             Err(error) => Ok(Err(self.failed(at, &error, false).await?)),
@@ -200,6 +244,7 @@ impl Secrets {
         match &step {
             Step::Nothing => {
                 self.states[at].holds = true;
+                self.doubt(at, live);
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
             Step::Missing => {
@@ -222,12 +267,13 @@ impl Secrets {
         let applied = self.client.apply_secret(&target.namespace, &target.name, &object).await;
         drop(object);
         match applied {
-            Ok(secret) => {
-                self.noted(at, Some(&secret));
+            Ok(mut secret) => {
+                self.noted(at, Some(&mut secret));
                 // The answer is what the API server has stored: an admission policy may have changed it.
                 if !matches!(judge(&target, wanted, Some(&secret), &manager), Step::Nothing) {
                     return Ok(Err(self.lost(at, explain::altered(&target))));
                 }
+                self.doubt(at, Some(&secret));
                 self.states[at].written = Some(timing::now());
                 self.states[at].holds = true;
                 match &step {
@@ -255,10 +301,15 @@ impl Secrets {
         }
     }
 
-    /// Records the version of a Secret, and watches it from there on.
-    fn noted(&mut self, at: usize, secret: Option<&Secret>) {
+    /// Records the version of a Secret, watches it from there on, and drops what is not pgsvid's.
+    fn noted(&mut self, at: usize, secret: Option<&mut Secret>) {
         self.existed[at] |= secret.is_some();
-        let version = secret.map(|it| it.metadata.resource_version.as_str());
+        let (target, manager) =
+            (&self.settings.targets[at], &self.settings.kubernetes.field_manager);
+        let version = secret.map(|it| {
+            it.keep(manager, |key| target.fields.contains_key(key));
+            it.metadata.resource_version.as_str()
+        });
         self.following.note(at, version);
         self.following.watch(at, &self.observer, &self.settings.targets[at]);
     }
@@ -285,6 +336,22 @@ impl Secrets {
         }
     }
 
+    /// Records what will keep the next set from a Secret.
+    fn doubt(&mut self, at: usize, live: Option<&Secret>) {
+        let target = &self.settings.targets[at];
+        let manager = &self.settings.kubernetes.field_manager;
+        let doubts = live.map(|live| doubts(target, live, manager)).unwrap_or_default();
+        for doubt in doubts {
+            self.concern(explain::doubted(&self.settings.targets[at], &doubt));
+        }
+    }
+
+    /// Records a concern, instead of an earlier one of its kind about the same Secret.
+    pub(super) fn concern(&mut self, found: Finding) {
+        self.concerns.retain(|it| (it.code, &it.object) != (found.code, &found.object));
+        self.concerns.push(found);
+    }
+
     /// Says once that somebody changes a Secret again and again.
     fn contest(&mut self, at: usize, writer: &Writer<'_>) {
         if !self.contests[at].is_contested(Instant::now()) {
@@ -294,8 +361,7 @@ impl Secrets {
         if !std::mem::replace(&mut self.said_contested[at], true) {
             report::contested(&found);
         }
-        self.concerns.retain(|it| it.object != found.object);
-        self.concerns.push(found);
+        self.concern(found);
     }
 }
 

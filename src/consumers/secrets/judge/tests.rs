@@ -163,3 +163,25 @@ fn v04_a_field_that_another_pgsvid_has_applied_is_told_apart() {
     let fields = vec!["data.tls.crt".to_owned()];
     assert_eq!(step(Some(&applied)), Step::Apply { fields, by: Vec::new(), is_own: true });
 }
+
+#[test]
+fn v05_v06_what_will_keep_the_next_set_out_is_seen_before() {
+    let mut typed = target(true);
+    typed.kind = "kubernetes.io/tls".to_owned();
+    let odd = live(|it| {
+        it["immutable"] = json!(true);
+        it["metadata"]["managedFields"]
+            .as_array_mut()
+            .unwrap()
+            .push(manager("argocd", "Apply", "tls.crt"));
+    });
+    assert_eq!(
+        doubts(&typed, &odd, MANAGER),
+        [
+            Doubt::Kind("Opaque".to_owned()),
+            Doubt::Immutable,
+            Doubt::Owned(vec!["argocd".to_owned()])
+        ]
+    );
+    assert!(doubts(&target(false), &live(|_| {}), MANAGER).is_empty());
+}

@@ -86,7 +86,9 @@ async fn answer(
         _ => {}
     }
     if path.ends_with("selfsubjectaccessreviews") {
-        let answer = json!({ "status": { "allowed": fault != Fault::Forbidden } });
+        let is_of_watch = body["spec"]["resourceAttributes"]["verb"] == "watch";
+        let is_denied = fault == Fault::Forbidden || (fault == Fault::Watches(403) && is_of_watch);
+        let answer = json!({ "status": { "allowed": !is_denied } });
         return Ok(whole(201, &answer.to_string()));
     }
     if path.ends_with("selfsubjectreviews") {
@@ -110,6 +112,9 @@ async fn answer(
     };
     let done = match head.method {
         Method::GET => found(state.objects.get(&path)),
+        Method::PATCH if matches!(fault, Fault::Name(name) if path.ends_with(name)) => {
+            Err((422, "Invalid", "as the test says".to_owned()))
+        }
         Method::PATCH => {
             let manager = query.get("fieldManager").cloned().unwrap_or_default();
             state.apply(&shared, &path, &manager, &body)

@@ -29,6 +29,8 @@ pub enum Fault {
     Status(u16),
     /// Each request about a Lease with this HTTP status.
     Leases(u16),
+    /// Each write of the Secret with this name by a refusal.
+    Name(&'static str),
     /// Each watch with this HTTP status.
     Watches(u16),
     /// Each write with this HTTP status; it is a fault of one field (`FieldValueTooLong`).
