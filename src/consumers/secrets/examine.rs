@@ -35,9 +35,16 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
     });
     for at in 0..settings.targets.len() {
         let target = &settings.targets[at];
-        if let Some(verbs) = rights::lacking(&client, target).await {
-            found.push(rights::forbidden(&client, settings, target, &verbs).await);
-            continue;
+        match rights::lacking(&client, target).await {
+            Ok(verbs) if verbs.is_empty() => {}
+            Ok(verbs) => {
+                found.push(rights::forbidden(&client, settings, target, &verbs).await);
+                continue;
+            }
+            Err(error) => {
+                found.push(kubernetes::explain(&error, client.settings()));
+                continue;
+            }
         }
         let text = format!("pgsvid may read, apply and watch the Secret {}", target.shown());
         found.push(Finding::ok(Code::SecretAccess, text));

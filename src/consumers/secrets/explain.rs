@@ -2,12 +2,12 @@
 //!
 //! A finding is a warning if waiting may be enough, and otherwise a failure.
 
+use super::contest::Writer;
 use super::follow::Fault;
 use super::judge::Doubt;
 use super::kept::Lack;
 use super::rights::{forbidden, lacking};
 use super::settings::{Secrets, Target};
-use super::write::Writer;
 use crate::consumers::Attempt;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
@@ -165,7 +165,8 @@ pub(super) async fn unwatched(
     fault: &Fault,
 ) -> Finding {
     if fault.is_refused
-        && let Some(verbs) = lacking(client, target).await
+        && let Ok(verbs) = lacking(client, target).await
+        && !verbs.is_empty()
     {
         return forbidden(client, settings, target, &verbs).await.cause(fault.cause.clone());
     }
@@ -253,13 +254,15 @@ pub(super) async fn failed(
     match refusal.code {
         403 => match lacking(client, target).await {
             // No policy refuses to read: the API server has just started, and does not know all of RBAC yet.
-            None if !writes => {
+            Ok(verbs) if verbs.is_empty() && !writes => {
                 let text = format!("the API server refuses to read the Secret {it}, although RBAC lets pgsvid");
                 Finding::warning(Code::KubernetesFailing, text).about(it).cause(refusal.to_string())
             }
-            None => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
+            Ok(verbs) if verbs.is_empty() => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
                 .fix("RBAC lets pgsvid write it; see the quota of the namespace, and the admission policies of the cluster"),
-            Some(verbs) => {
+            Err(_) => found(Code::SecretForbidden, format!("the API server refuses the Secret {it}"))
+                .fix("see whether pgsvid has the rights that pgsvid setup rbac prints: the API server does not say which it lacks"),
+            Ok(verbs) => {
                 let found = forbidden(client, settings, target, &verbs).await;
                 found.cause(refusal.to_string())
             }
@@ -268,6 +271,13 @@ pub(super) async fn failed(
             found(Code::SecretNamespaceMissing, format!("the namespace of the Secret {it} does not exist"))
                 .command(format!("kubectl create namespace {}", target.namespace))
         }
+        409 => Finding::warning(
+            Code::SecretContested,
+            format!("somebody has changed the Secret {it} at the same moment"),
+        )
+        .about(it)
+        .cause(refusal.to_string())
+        .fix("pgsvid reads it again, and tries again by itself"),
         _ if is_too_large(refusal) => {
             found(Code::SecretTooLarge, format!("the Secret {it} would have more than 1 MiB"))
                 .fix("write fewer fields to it, or remove fields of others from it")

@@ -158,9 +158,14 @@ impl Following {
             if !news.is_empty() {
                 return news;
             }
-            if self.seen.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            self.reported().await;
+        }
+    }
+
+    /// Ends when a watch reports something more. Safe to cancel.
+    pub(super) async fn reported(&mut self) {
+        if self.seen.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) fn judge(
     }
     let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
     let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
-    // Whoever sets a field by an update takes it from those who have applied it: what is still recorded was applied.
+    // An update takes a field from those who have applied it: what is still recorded was applied.
     let ours = entries.iter().find(is_ours);
     let is_own = ours.is_some_and(|ours| differing.iter().any(|path| ours.has(path)));
     Step::Apply {

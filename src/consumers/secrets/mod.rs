@@ -150,10 +150,19 @@ impl Secrets {
             }
         };
         let (following, contests) = (&mut self.following, &self.contests);
+        // A Secret that has to wait keeps no other one waiting.
         let secrets = async {
-            let news = following.changed().await;
-            let earliest = news.iter().map(|at| contests[*at].not_before(now)).min();
-            sleep_until(earliest.unwrap_or(now)).await;
+            loop {
+                let news = following.changed().await;
+                let Some(earliest) = news.iter().map(|at| contests[*at].not_before(now)).min()
+                else {
+                    continue;
+                };
+                tokio::select! {
+                    () = sleep_until(earliest) => return,
+                    () = following.reported() => {}
+                }
+            }
         };
         tokio::select! {
             () = turn => {}

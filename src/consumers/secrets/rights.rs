@@ -38,17 +38,17 @@ pub(super) async fn lease_failed(client: &Client, settings: &Secrets, error: &Er
     }
 }
 
-/// The verbs on a Secret that RBAC does not grant; `None` if it grants all of them.
-pub(super) async fn lacking(client: &Client, target: &Target) -> Option<Vec<&'static str>> {
+/// The verbs on a Secret that RBAC does not grant; none if it grants all of them. Fails if the API server does not say.
+pub(super) async fn lacking(client: &Client, target: &Target) -> Result<Vec<&'static str>, Error> {
     let mut lacking = Vec::new();
     for verb in ON_SECRETS.into_iter().chain(target.create.then_some("create")) {
         let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
         let right = Right { verb, group: "", resource: "secrets", namespace, name };
-        if !matches!(client.may(right).await, Ok(Access::Granted)) {
+        if client.may(right).await? == Access::Denied {
             lacking.push(verb);
         }
     }
-    (!lacking.is_empty()).then_some(lacking)
+    Ok(lacking)
 }
 
 /// Whether RBAC lets pgsvid take the Lease.

@@ -163,6 +163,10 @@ async fn hold(
         let begun = Instant::now();
         let before = report.borrow().clone();
         let obstacle = candidacy.borrow().obstacle();
+        if obstacle.is_some() && matches!(before, Standing::Writes(_)) {
+            // Nothing is written from here on: another replica may take it as soon as it is free.
+            report.send_replace(Standing::Resigned(String::new()));
+        }
         let standing = match obstacle {
             Some(cause) => resign(&client, &settings, &mut election, &mut held, cause).await,
             None => step(&client, &settings, &mut election, &mut held).await,
@@ -251,7 +255,8 @@ async fn step(
             // Somebody has changed it, perhaps only a label; or an earlier answer was lost.
             Err(error) if error.status() == Some(409) => {
                 known = client.lease(namespace, name).await?;
-                if since_vanished(known.as_ref(), next) {
+                // It was removed.
+                if known.is_none() && next == Move::Renew {
                     break;
                 }
             }
@@ -262,11 +267,6 @@ async fn step(
     }
     election.lost();
     Ok(Standing::Waits(String::new()))
-}
-
-/// Whether a Lease that was to be renewed no longer exists.
-fn since_vanished(known: Option<&Lease>, step: Move) -> bool {
-    known.is_none() && step == Move::Renew
 }
 
 /// Logs that this replica begins to write, or has to stop.

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::contest::Writer;
 use super::judge::{Step, Wanted, doubts, judge, object};
 use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
@@ -30,22 +31,6 @@ pub(super) enum Stop {
     Asking(Finding),
     /// Another replica writes from now on.
     Turn,
-}
-
-/// Who has changed a Secret that held the set.
-pub(super) enum Writer<'a> {
-    /// Somebody has deleted it; Kubernetes does not record who.
-    Deletes,
-    /// These managers have set its fields; none if they are not recorded.
-    Others(&'a [String]),
-    /// Another process that applies under the same name as this one.
-    SameName,
-}
-
-impl<'a> Writer<'a> {
-    fn of(by: &'a [String], is_own: bool) -> Self {
-        if is_own { Self::SameName } else { Self::Others(by) }
-    }
 }
 
 /// A Secret, as it was read.
