@@ -37,8 +37,8 @@ enum Seen {
 const TRIES: u32 = 4;
 /// A watch that is open for so long works.
 const HELD: Duration = Duration::from_secs(5);
-/// How often a Secret without a watch is read.
-const BLIND: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
+/// How often a Secret without a watch is read at least.
+const BLIND: Duration = Duration::from_secs(30);
 
 /// What is known of one watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl Following {
     /// How soon the Secrets are read again because one of them is not watched; `None` if all are.
     pub(super) fn blind(&self) -> Option<Duration> {
         let is_blind = (0..self.secrets.len()).any(|at| self.fault(at).is_some());
-        is_blind.then(|| BLIND.0 + (BLIND.1 - BLIND.0).mul_f64(fastrand::f64()))
+        is_blind.then(|| BLIND.mul_f64(1.0 - fastrand::f64() / 3.0))
     }
 
     /// Ends when a Secret was changed or deleted by somebody else since the last attempt began. Safe to cancel.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
-use test_support::{Mark, Signal};
+use test_support::{LIMIT, Mark, Signal};
 
 use super::publisher::{FIELDS, Publisher, Running, as_printed, wait};
 use crate::cluster::Component;
@@ -314,7 +314,7 @@ fn v16_a_policy_that_refuses_a_secret_is_told_apart_from_missing_rights() {
 #[test]
 fn v18_a_field_that_is_no_longer_configured_is_removed() {
     let (publisher, pgsvid) = writing("v18");
-    drop(pgsvid);
+    pgsvid.0.terminate(LIMIT);
     publisher.configure("[[secrets]]\nname = 'server'\nfields = { 'tls.crt' = 'chain' }\n");
     let pgsvid = publisher.run();
     pgsvid.event("secrets-handed-over");
