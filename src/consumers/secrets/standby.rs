@@ -78,7 +78,8 @@ impl Secrets {
                 let (since, causes) = self.failing.get_or_insert_with(|| (now, Vec::new()));
                 *causes = found.to_vec();
                 if now.duration_since(*since) >= FAILS {
-                    *since = now;
+                    // The next minute begins after the rest.
+                    *since = now + RESTS;
                     let until = Some(now + RESTS);
                     self.candidacy.send_modify(|candidacy| candidacy.rests_until = until);
                 }
