@@ -522,7 +522,7 @@ pub(super) const SECRETS_ANNOTATIONS: Key =
 pub(super) const SECRETS_OWNER_API_VERSION: Key = Key::new(
     "secrets.owner.api_version",
     Default::Words("required in this table"),
-    "the API version of the object in the same namespace with which the Secret is removed",
+    "the API version of the object in the same namespace with which the Secret is removed; needs `create = true`",
 );
 pub(super) const SECRETS_OWNER_KIND: Key =
     Key::new("secrets.owner.kind", Default::Words("required in this table"), "its kind");

@@ -192,6 +192,10 @@ fn target(
         );
         return Err(wrong(&keys::SECRETS_FIELDS, why));
     }
+    if table.owner.is_some() && !table.create.unwrap_or(false) {
+        let why = "only a Secret that pgsvid creates gets an owner: set create = true, or leave the owner out";
+        return Err(wrong(&keys::SECRETS_OWNER_UID, why.to_owned()));
+    }
     Ok(Target {
         namespace,
         name: table.name.clone(),
@@ -358,6 +362,12 @@ mod tests {
                     "{BEGIN}owner = {{ api_version = 'v1', kind = 'A', name = 'a', uid = '' }}\n{fields}"
                 ),
                 "secrets.owner.uid",
+            ),
+            (
+                format!(
+                    "{BEGIN}owner = {{ api_version = 'v1', kind = 'A', name = 'a', uid = 'u' }}\n{fields}"
+                ),
+                "create = true",
             ),
             (
                 "[kubernetes]\nserver = 'http://a'\n[[secrets]]\nnamespace = 'a'\nname = 'a'\n"

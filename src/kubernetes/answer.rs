@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::Error;
 
-/// Most bytes of an answer: a Secret of 1 MiB is longer in base64, and has other fields.
-pub(super) const LONGEST: usize = 4 * 1024 * 1024;
+/// Most bytes of an answer: a Secret of 1 MiB is longer in base64, and has other fields. etcd stores 1.5 MiB at most.
+pub(super) const LONGEST: usize = 3 * 1024 * 1024;
 
 /// The whole body.
 pub(super) async fn whole(mut body: Incoming, most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -24,6 +24,17 @@ pub struct Secret {
     pub immutable: Option<bool>,
 }
 
+impl Secret {
+    /// Drops the fields for which `is_kept` is false, and what other managers than this one have set of them: they may be long, and
+    /// secret.
+    pub fn keep(&mut self, manager: &str, is_kept: impl Fn(&str) -> bool) {
+        self.data.retain(|key, _| is_kept(key));
+        for entry in self.metadata.managed_fields.iter_mut().filter(|it| it.manager != manager) {
+            entry.keep("data", &is_kept);
+        }
+    }
+}
+
 /// The path of a Secret.
 pub(super) fn path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/{name}")

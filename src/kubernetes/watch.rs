@@ -10,10 +10,12 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::client::{Ask, LIMIT};
-use super::{Client, Error, Metadata, Refusal};
+use super::{Client, Error, Refusal};
 
 /// Most bytes of one event.
 const LONGEST: usize = 1024 * 1024;
+/// Most bytes that are skipped after them for the end of the event.
+const SKIPPED: usize = 16 * LONGEST;
 /// Only the metadata of each object.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -21,6 +23,8 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 pub struct Watch {
     body: Incoming,
     read: Vec<u8>,
+    /// How many bytes of an event were skipped that is too long; `None` if none is.
+    skipped: Option<usize>,
 }
 
 /// A change.
@@ -30,6 +34,8 @@ pub enum Event {
     Version(String),
     /// It was removed.
     Deleted,
+    /// It was changed; the event is longer than pgsvid reads.
+    Unread,
     /// Changes may have been missed: the version from which the watch began is too old.
     Missed,
 }
@@ -44,7 +50,14 @@ struct Raw {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Object {
-    metadata: Metadata,
+    metadata: Version,
+}
+
+/// All that is read of the metadata: who manages which fields may be long.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Version {
+    resource_version: String,
 }
 
 impl Client {
@@ -67,7 +80,7 @@ impl Client {
             let body = timeout(LIMIT, body).await.unwrap_or(Err(Error::Late(LIMIT)))?;
             return Err(Error::Refused(Box::new(Refusal::read(status, &body))));
         }
-        Ok(Watch { body: response.into_body(), read: Vec::new() })
+        Ok(Watch { body: response.into_body(), read: Vec::new(), skipped: None })
     }
 }
 
@@ -78,13 +91,21 @@ impl Watch {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let rest = self.read.split_off(end + 1);
                 let line = std::mem::replace(&mut self.read, rest);
+                if self.skipped.take().is_some() {
+                    return Ok(Some(Event::Unread));
+                }
                 match event(&line)? {
                     Some(event) => return Ok(Some(event)),
                     None => continue,
                 }
             }
-            if self.read.len() > LONGEST {
-                return Err(Error::TooLong(LONGEST));
+            if self.skipped.is_some() || self.read.len() > LONGEST {
+                let skipped = self.skipped.unwrap_or_default() + self.read.len();
+                self.read = Vec::new();
+                self.skipped = Some(skipped);
+                if skipped > SKIPPED {
+                    return Err(Error::TooLong(SKIPPED));
+                }
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };
             let frame = frame.map_err(|cause| Error::unreachable(&answer::root(&cause)))?;

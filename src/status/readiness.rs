@@ -130,8 +130,10 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
         readiness.degraded.push(unproven.to_owned());
     }
     let is_told = |it: &&Finding| {
+        let is_failure = it.severity == Severity::Failure;
         consumer.kind == Kind::Served
-            || (it.severity == Severity::Failure && it.code == Code::ClientCertificatesUnasked)
+            || (is_failure && consumer.kind == Kind::Secrets)
+            || (is_failure && it.code == Code::ClientCertificatesUnasked)
     };
     readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
 }

@@ -226,6 +226,7 @@ pub const EVENTS: &[(&str, &str)] = &[
         "secret-restored",
         "somebody has changed or deleted a Secret that held the set; it is restored",
     ),
+    ("secret-unwatched", "a Secret cannot be watched, so it is read each half a minute"),
     ("secrets-handed-over", "each Secret holds the set"),
     ("secrets-standby", "another replica writes the Secrets"),
     (

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use test_support::Fault;
+use test_support::{Fault, LIMIT};
 
 use crate::{FIELDS, World, wait};
 
@@ -75,6 +75,38 @@ fn v08_without_rights_the_finding_holds_the_yaml_that_grants_them() {
         text.contains("resourceNames: [\"server\"]") && text.contains("namespace: \"own\""),
         "{text}"
     );
+}
+
+#[test]
+fn v08_v15_a_secret_that_cannot_be_watched_is_told_and_read_more_often() {
+    for (status, code) in [(403, "secret-forbidden"), (500, "secret-unwatched")] {
+        let world = usual();
+        world.server.fault(Fault::Watches(status));
+        let pgsvid = world.run();
+        pgsvid.event("secrets-handed-over");
+        assert_eq!(pgsvid.event("secret-unwatched")["code"], code);
+        let chain = world.server.field("own", "server", "tls.crt").unwrap();
+        world.server.edit("own", "server", |secret| secret["data"]["tls.crt"] = json!("eA=="));
+        if status == 403 {
+            // It is read each 20 to 30 seconds.
+            pgsvid.0.wait_for_event(LIMIT * 2, |event| event["event"] == "secret-restored");
+            wait("it is restored", || {
+                world.server.field("own", "server", "tls.crt").unwrap() == chain
+            });
+        }
+    }
+}
+
+#[test]
+fn v15_an_event_that_is_too_long_hides_no_change() {
+    let world = usual();
+    world.server.fault(Fault::LongEvent);
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    let chain = world.server.field("own", "server", "tls.crt").unwrap();
+    world.server.edit("own", "server", |secret| secret["data"]["tls.crt"] = json!("eA=="));
+    wait("it is restored", || world.server.field("own", "server", "tls.crt").unwrap() == chain);
+    assert_eq!(pgsvid.count("secret-unwatched"), 0);
 }
 
 #[test]

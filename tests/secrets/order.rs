@@ -1,6 +1,7 @@
 //! The order in which several Secrets are written.
 
 use serde_json::{Value, json};
+use test_support::Fault;
 
 use crate::{FIELDS, World, wait};
 
@@ -42,4 +43,68 @@ fn v11_a_bundle_for_others_has_a_new_authority_first_and_loses_an_old_one_last()
     world.agent.revoke_authority().unwrap();
     wait("both have one authority", || writes(begun).iter().any(|(name, _)| name == "root"));
     assert_eq!(writes(begun)[..2], both("server", "root", 1)[..]);
+}
+
+#[test]
+fn v11_a_leaf_waits_until_the_authorities_for_its_readers_could_be_written() {
+    let world = World::new();
+    world.configure(&format!(
+        "[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}[[secrets]]\nname = 'root'\nfields = {{ 'ca.crt' = 'bundle' }}\n"
+    ));
+    world.server.put("own", "root", &json!({}));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    let first = world.server.field("own", "server", "tls.crt").unwrap();
+    world.server.fault(Fault::Name("root"));
+    world.agent.prepare_authority().unwrap();
+    pgsvid.code("secret-awaits-authorities");
+    world.agent.activate_authority().unwrap();
+    world.agent.rotate().unwrap();
+    wait("the newer set is tried", || pgsvid.count("identity-received") >= 3);
+    assert_eq!(world.server.field("own", "server", "tls.crt").unwrap(), first);
+    world.server.fault(Fault::None);
+    wait("both are written", || {
+        world.server.field("own", "server", "tls.crt").unwrap() != first
+            && authorities(&world.server.secret("own", "root").unwrap()) == 2
+    });
+}
+
+#[test]
+fn v11_an_authority_that_somebody_plants_in_one_secret_does_not_get_into_another() {
+    let world = World::new();
+    let bundle = |name: &str| {
+        format!("[[secrets]]\nname = '{name}'\n[secrets.fields]\n'ca.crt' = 'bundle'\n")
+    };
+    world.configure(&format!("{}{}", bundle("low"), bundle("high")));
+    world.server.put("own", "low", &json!({}));
+    world.server.put("own", "high", &json!({}));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    let rogue = World::new();
+    rogue.configure(&bundle("rogue"));
+    rogue.server.put("own", "rogue", &json!({}));
+    let writer = rogue.run();
+    writer.event("secrets-handed-over");
+    let planted = rogue.server.secret("own", "rogue").unwrap()["data"]["ca.crt"].clone();
+    let before = world.server.written().len();
+    // Instead of the real ones, and while these change.
+    world.server.edit("own", "low", |secret| secret["data"]["ca.crt"] = planted.clone());
+    pgsvid.event("secret-restored");
+    world.server.edit("own", "low", |secret| secret["data"]["ca.crt"] = planted.clone());
+    world.agent.prepare_authority().unwrap();
+    wait("both have the next authorities", || {
+        ["low", "high"]
+            .iter()
+            .all(|name| authorities(&world.server.secret("own", name).unwrap()) == 2)
+    });
+    let planted = world.server.written()[before..].iter().any(|(_, secret)| {
+        use base64::Engine as _;
+        let decode = |value: &Value| {
+            base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap()
+        };
+        String::from_utf8(decode(&secret["data"]["ca.crt"]))
+            .unwrap()
+            .contains(String::from_utf8(decode(&planted)).unwrap().trim())
+    });
+    assert!(!planted);
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use test_support::Mark;
 
-use crate::{FIELDS, World, wait};
+use crate::{FIELDS, World, agent, wait};
 
 #[test]
 fn v02_v14_a_secret_is_created_with_its_owner_and_follows_each_set() {
@@ -83,12 +83,18 @@ fn v03_v04_a_secret_that_somebody_changes_or_deletes_is_restored() {
     pgsvid.event_after(mark, "secret-restored");
     assert_eq!(world.server.wait_for_field("own", "server", "tls.crt"), chain);
     assert_eq!(world.server.secret("own", "server").unwrap()["data"].get("more"), None);
+    // Each deletion is news, also one that follows a deletion.
+    for _ in 0..2 {
+        world.server.delete("own", "server");
+        assert_eq!(world.server.wait_for_field("own", "server", "tls.crt"), chain);
+    }
+    assert_eq!(pgsvid.event("secret-contested")["code"], "secret-contested");
     let status = world.command(&["status"]);
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(
         status.status.success()
             && text.contains("handed-over")
-            && text.contains("restored 2 times"),
+            && text.contains("restored 4 times"),
         "{text}"
     );
 }
@@ -121,4 +127,36 @@ fn v17_a_field_whose_password_cannot_be_read_is_told_and_written_once_it_can() {
     world.files.write("password", "sesame", 0o644);
     world.server.wait_for_field("own", "server", "a.p12");
     pgsvid.event("secrets-handed-over");
+}
+
+#[test]
+fn v03_a_secret_that_was_there_and_is_deleted_is_a_failure_if_it_may_not_be_created() {
+    let world = World::new();
+    world.configure(&format!("[[secrets]]\nname = 'server'\n{FIELDS}"));
+    world.server.put("own", "server", &json!({}));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    world.server.delete("own", "server");
+    let event = pgsvid.code("secret-missing");
+    assert_eq!(event["level"], "ERROR", "{event}");
+    assert_eq!(world.command(&["status"]).status.code(), Some(1));
+}
+
+#[test]
+fn v04_two_pgsvid_that_write_one_secret_say_so_as_a_failure() {
+    let world = World::new();
+    let other = agent(&world.files, "other.sock");
+    let tables = format!("[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}");
+    world.configure(&tables);
+    world.configure_as("other.toml", &other, &tables);
+    let first = world.run();
+    first.event("secrets-handed-over");
+    let second = world.run_as("other.toml");
+    for pgsvid in [&first, &second] {
+        let event = pgsvid.event("secret-contested");
+        assert!(event["fix"].as_str().unwrap().contains("[lease]"), "{event}");
+    }
+    let status = world.command(&["status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(text.contains("degraded"), "{text}");
 }

@@ -478,6 +478,10 @@ codes! {
     SecretTooLarge, "secret-too-large", "a Secret would have more than 1 MiB";
     SecretRefused, "secret-refused", "the API server refuses a Secret for another reason, such as an admission policy or a quota";
     SecretContested, "secret-contested", "somebody changes the fields of a Secret again and again";
+    SecretNotKept, "secret-not-kept", "another replica should write a Secret, and does not";
+    SecretAwaitsAuthorities, "secret-awaits-authorities", "a Secret gets no newer certificate until the Secrets with its authorities could be written";
+    SecretType, "secret-type", "a Secret exists with another type than the configured one";
+    SecretUnwatched, "secret-unwatched", "changes of a Secret are noticed late, because the API server does not keep a watch open";
     SecretFieldUnavailable, "secret-field-unavailable", "a field of a Secret cannot be made, because its password file cannot be used";
     LeaseUnusable, "lease-unusable", "the Lease by which replicas take turns cannot be read or written";
     // Who is let in.

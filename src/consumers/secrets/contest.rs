@@ -1,4 +1,4 @@
-//! How often Secrets were restored: somebody may change them again and again. Pure.
+//! Who changes Secrets, and how often they were restored: somebody may change them again and again. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +12,22 @@ const FREE: usize = 3;
 /// The pause after one more; it doubles with each further one.
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Who has changed a Secret that held the set.
+pub(super) enum Writer<'a> {
+    /// Somebody has deleted it; Kubernetes does not record who.
+    Deletes,
+    /// These managers have set its fields; none if they are not recorded.
+    Others(&'a [String]),
+    /// Another process that applies under the same name as this one.
+    SameName,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn of(by: &'a [String], is_own: bool) -> Self {
+        if is_own { Self::SameName } else { Self::Others(by) }
+    }
+}
 
 /// The restorations of one Secret, the oldest first.
 #[derive(Debug, Default)]

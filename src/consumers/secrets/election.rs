@@ -12,11 +12,17 @@ use crate::kubernetes::LeaseSpec;
 /// Longest duration that another holder can demand.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// The duration in a Lease that its holder has given up, in seconds (as Kubernetes's own components write it).
+const RELEASED: i64 = 1;
+
 /// What to do with the Lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Move {
     /// It is free, or its holder is gone: take it.
     Take,
+    /// It has vanished, or is free although nobody has given it up: take it, and write only after its whole duration, because an
+    /// earlier holder may not have noticed yet.
+    TakeCarefully,
     /// This replica holds it: renew it.
     Renew,
     /// Another replica holds it.
@@ -29,11 +35,21 @@ pub(super) struct Election {
     duration: Duration,
     /// The last change, and when it was seen.
     observed: Option<(LeaseSpec, Instant)>,
+    /// Whether the Lease was ever seen.
+    has_seen: bool,
+    /// From when on this replica writes, if it holds the Lease.
+    from: Option<Instant>,
 }
 
 impl Election {
     pub(super) fn new(identity: &str, duration: Duration) -> Self {
-        Self { identity: identity.to_owned(), duration, observed: None }
+        Self {
+            identity: identity.to_owned(),
+            duration,
+            observed: None,
+            has_seen: false,
+            from: None,
+        }
     }
 
     /// What other replicas know this one by.
@@ -53,13 +69,17 @@ impl Election {
 
     /// Judges the Lease as it is now.
     pub(super) fn judge(&mut self, lease: Option<&LeaseSpec>, now: Instant) -> Move {
-        let Some(lease) = lease else { return Move::Take };
+        let Some(lease) = lease else {
+            return if self.has_seen { Move::TakeCarefully } else { Move::Take };
+        };
+        self.has_seen = true;
         let holder = lease.holder_identity.as_deref().unwrap_or_default();
         if holder == self.identity {
             return Move::Renew;
         }
         if holder.is_empty() {
-            return Move::Take;
+            let is_released = lease.lease_duration_seconds == Some(RELEASED);
+            return if is_released { Move::Take } else { Move::TakeCarefully };
         }
         let since = match &self.observed {
             Some((known, since)) if known == lease => *since,
@@ -71,6 +91,24 @@ impl Election {
         let theirs = lease.lease_duration_seconds.and_then(|it| u64::try_from(it).ok());
         let theirs = theirs.map_or(self.duration, Duration::from_secs).min(LONGEST);
         if now.duration_since(since) >= theirs { Move::Take } else { Move::Wait }
+    }
+
+    /// Records that the Lease was written as this move says, by a request that was sent at `now`; returns from when on this replica
+    /// writes.
+    pub(super) fn taken(&mut self, by: Move, now: Instant) -> Instant {
+        self.has_seen = true;
+        let from = match (by, self.from) {
+            (Move::Renew, Some(from)) => from,
+            (Move::TakeCarefully, _) => now + self.duration,
+            _ => now,
+        };
+        self.from = Some(from);
+        from
+    }
+
+    /// Records that another replica holds the Lease, or nobody.
+    pub(super) fn lost(&mut self) {
+        self.from = None;
     }
 
     /// The Lease with this replica as its holder; `time` is the present, for people.
@@ -94,7 +132,7 @@ impl Election {
     pub(super) fn released(before: &LeaseSpec, time: String) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(String::new()),
-            lease_duration_seconds: Some(1),
+            lease_duration_seconds: Some(RELEASED),
             renew_time: Some(time),
             ..before.clone()
         }
@@ -145,6 +183,30 @@ mod tests {
         );
         let free = Election::released(&taken, "x".to_owned());
         assert_eq!(Election::new("c", DURATION).judge(Some(&free), at(0)), Move::Take);
+    }
+
+    #[test]
+    fn v13_a_lease_that_vanishes_is_held_for_its_whole_duration_before_anything_is_written() {
+        let begun = Instant::now();
+        let at = |seconds: u64| begun + Duration::from_secs(seconds);
+        let mut election = Election::new("b", DURATION);
+        // Nobody has seen one: this is the first replica.
+        assert_eq!(election.judge(None, at(0)), Move::Take);
+        assert_eq!(election.taken(Move::Take, at(0)), at(0));
+        assert_eq!(election.taken(Move::Renew, at(2)), at(0));
+        // Both for its holder and for one that has waited.
+        let mut other = Election::new("c", DURATION);
+        assert_eq!(other.judge(Some(&held("b", "1")), at(0)), Move::Wait);
+        for election in [&mut election, &mut other] {
+            election.lost();
+            assert_eq!(election.judge(None, at(4)), Move::TakeCarefully);
+            assert_eq!(election.taken(Move::TakeCarefully, at(4)), at(14));
+            assert_eq!(election.taken(Move::Renew, at(6)), at(14));
+            election.lost();
+            assert_eq!(election.taken(Move::TakeCarefully, at(8)), at(18));
+        }
+        // The same if it is free, and nobody has given it up.
+        assert_eq!(other.judge(Some(&held("", "1")), at(20)), Move::TakeCarefully);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::judge::{Step, judge};
+use super::judge::{Step, doubts, judge};
 use super::settings::{Secrets as Settings, Target};
-use super::{Secrets, explain};
+use super::{Secrets, explain, rights};
 use crate::consumers::Publication;
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::kubernetes::{self, Error, Secret, Subject};
 use crate::material::Material;
 use crate::status::Pulse;
@@ -35,9 +35,16 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
     });
     for at in 0..settings.targets.len() {
         let target = &settings.targets[at];
-        if let Some(verbs) = explain::lacking(&client, target).await {
-            found.push(explain::forbidden(&client, settings, target, &verbs).await);
-            continue;
+        match rights::lacking(&client, target).await {
+            Ok(verbs) if verbs.is_empty() => {}
+            Ok(verbs) => {
+                found.push(rights::forbidden(&client, settings, target, &verbs).await);
+                continue;
+            }
+            Err(error) => {
+                found.push(kubernetes::explain(&error, client.settings()));
+                continue;
+            }
         }
         let text = format!("pgsvid may read, apply and watch the Secret {}", target.shown());
         found.push(Finding::ok(Code::SecretAccess, text));
@@ -45,16 +52,25 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
             Err(error) => {
                 found.push(explain::failed(&client, settings, target, &error, false).await);
             }
-            Ok(live) => found.push(state(&mut secrets, at, publication.as_ref(), live).await),
+            Ok(live) => {
+                let manager = &settings.kubernetes.field_manager;
+                let doubts = live.as_ref().map(|live| doubts(target, live, manager));
+                let state = state(&mut secrets, at, publication.as_ref(), live).await;
+                // A failure says it already.
+                let is_ok = state.severity == Severity::Ok;
+                found.push(state);
+                let doubts = doubts.into_iter().flatten().filter(|_| is_ok);
+                found.extend(doubts.map(|doubt| explain::doubted(target, &doubt)));
+            }
         }
     }
     if let Some(lease) = &settings.lease {
         let it = kubernetes::shown(&lease.namespace, &lease.name);
-        found.push(match explain::may_take(&client, &lease.namespace, &lease.name).await {
+        found.push(match rights::may_take(&client, &lease.namespace, &lease.name).await {
             Ok(true) => Finding::ok(Code::SecretAccess, format!("pgsvid may take the Lease {it}")),
             Ok(false) => {
                 let why = json!({ "code": 403, "message": "RBAC does not grant it" });
-                explain::lease_failed(&client, settings, &Error::forbidden(&why.to_string())).await
+                rights::lease_failed(&client, settings, &Error::forbidden(&why.to_string())).await
             }
             Err(error) => kubernetes::explain(&error, client.settings()),
         });
@@ -77,7 +93,7 @@ async fn state(
             None if target.create => {
                 ok(format!("the Secret {it} does not exist yet; run creates it"))
             }
-            None => explain::missing(&target),
+            None => explain::missing(&target, false),
         };
     };
     let wanted = match secrets.wanted(at, publication, Vec::new()).await {
@@ -88,7 +104,7 @@ async fn state(
     match judge(&target, &wanted, live.as_ref(), &manager) {
         Step::Nothing => ok(format!("the Secret {it} holds the agent's newest set")),
         Step::Create => ok(format!("the Secret {it} does not exist yet; run creates it")),
-        Step::Missing => explain::missing(&target),
+        Step::Missing => explain::missing(&target, false),
         Step::Owned { fields, by } => explain::owned(&target, &fields, &by),
         Step::Immutable => explain::immutable(&target),
         Step::Apply { fields, .. } => {

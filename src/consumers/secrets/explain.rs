@@ -2,17 +2,21 @@
 //!
 //! A finding is a warning if waiting may be enough, and otherwise a failure.
 
+use super::contest::Writer;
+use super::follow::Fault;
+use super::judge::Doubt;
+use super::kept::Lack;
+use super::rights::{forbidden, lacking};
 use super::settings::{Secrets, Target};
 use crate::consumers::Attempt;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
 use crate::consumers::trouble::{Trouble, Weight};
 use crate::finding::{Code, Finding, Severity};
-use crate::kubernetes::{
-    self, Access, Client, Error, ON_LEASES, ON_SECRETS, Refusal, Right, Subject,
-};
+use crate::kubernetes::{self, Client, Error, Refusal};
 use crate::publish;
-use crate::text::{argument, shown};
+use crate::text::shown;
+use crate::timing;
 use crate::verify::Verdict;
 
 /// How `kubectl` is given one object.
@@ -20,13 +24,26 @@ fn kubectl(target: &Target, what: &str) -> String {
     format!("kubectl -n {} {what} secret {}", target.namespace, target.name)
 }
 
-pub(super) fn missing(target: &Target) -> Finding {
-    Finding::warning(Code::SecretMissing, format!("the Secret {} does not exist", target.shown()))
+/// It does not exist. `existed` means that this process has seen it: then somebody has deleted it.
+pub(super) fn missing(target: &Target, existed: bool) -> Finding {
+    let found = if existed {
+        let text = format!("somebody has deleted the Secret {}", target.shown());
+        Finding::failure(Code::SecretMissing, text)
+    } else {
+        let text = format!("the Secret {} does not exist", target.shown());
+        Finding::warning(Code::SecretMissing, text)
+    };
+    // Without them the API server does not create a Secret of this type.
+    let demanded = match target.kind.as_str() {
+        "kubernetes.io/tls" => " --from-literal=tls.crt= --from-literal=tls.key=",
+        _ => "",
+    };
+    found
         .about(target.shown())
         .cause("it has to exist already: create is not set for it")
         .fix("set create = true in its [[secrets]] table, or create it")
         .command(format!(
-            "kubectl -n {} create secret generic {} --type={}",
+            "kubectl -n {} create secret generic {} --type={}{demanded}",
             target.namespace, target.name, target.kind
         ))
 }
@@ -75,14 +92,135 @@ pub(super) fn altered(target: &Target) -> Finding {
     .fix("exempt this Secret from that policy")
 }
 
-pub(super) fn contested(target: &Target, by: &str) -> Finding {
+/// Somebody changes the Secret again and again.
+pub(super) fn contested(settings: &Secrets, at: usize, writer: &Writer<'_>) -> Finding {
+    let target = &settings.targets[at];
+    let text = format!("somebody changes the Secret {} again and again", target.shown());
+    let warning = |text: String| Finding::warning(Code::SecretContested, text);
+    let let_alone =
+        "let only pgsvid write these fields: see docs/kubernetes-secrets.md for Argo CD and Flux";
+    let found = match writer {
+        Writer::Deletes => {
+            warning(format!("somebody deletes the Secret {} again and again", target.shown()))
+                .cause("Kubernetes does not record who deletes an object; an audit log of the API server does")
+                .fix("keep a program that prunes or uninstalls from deleting it: see docs/kubernetes-secrets.md")
+        }
+        Writer::Others([]) => {
+            warning(text).cause("who has set its fields is not recorded in it").fix(let_alone)
+        }
+        Writer::Others(by) => {
+            let by = shown(&by.join(", "));
+            warning(text).cause(format!("its fields were last set by {by}")).fix(let_alone)
+        }
+        Writer::SameName => {
+            let manager = &settings.kubernetes.field_manager;
+            let text = format!("another pgsvid writes the Secret {}, too", target.shown());
+            Finding::failure(Code::SecretContested, text)
+                .cause(format!(
+                    "its fields were last applied by a process with the field manager {manager}, and not by this one"
+                ))
+                .fix(
+                    "if it is a replica, give all replicas one [lease]; if not, take the Secret out of one of the two configurations",
+                )
+        }
+    };
+    found.about(target.shown())
+}
+
+/// Another replica should write the Secret, and does not. `holder` has the Lease; it is empty if nobody has.
+pub(super) fn not_kept(settings: &Secrets, at: usize, lack: &Lack, holder: &str) -> Finding {
+    let it = settings.targets[at].shown();
+    let why = match lack {
+        Lack::Exists => "it does not exist".to_owned(),
+        Lack::Field(key) => format!("its field {key} is missing"),
+        Lack::Certificate(key) => format!("its field {key} holds no certificate"),
+        Lack::Name(key) => format!("the certificate in its field {key} has another name"),
+        Lack::Life(key, end) => {
+            format!("the certificate in its field {key} expires at {}", timing::utc(*end))
+        }
+    };
+    let found =
+        Finding::warning(Code::SecretNotKept, format!("no replica writes the Secret {it}: {why}"));
+    let found = found.about(it);
+    let Some(lease) = &settings.lease else { return found };
+    let (namespace, name) = (&lease.namespace, &lease.name);
+    let found = if holder.is_empty() {
+        found
+            .cause(format!("nobody writes by the Lease {namespace}/{name} at the moment"))
+            .fix("see what the other replicas say, and who has the Lease")
+    } else {
+        let holder = shown(holder);
+        found.cause(format!("{holder} has the Lease {namespace}/{name}")).fix(format!(
+            "see what {holder} says; if it is no replica of this configuration, set another lease.name here"
+        ))
+    };
+    found.command(format!("kubectl -n {namespace} get lease {name} -o yaml"))
+}
+
+/// Changes of a Secret are not noticed at once.
+pub(super) async fn unwatched(
+    client: &Client,
+    settings: &Secrets,
+    target: &Target,
+    fault: &Fault,
+) -> Finding {
+    if fault.is_refused
+        && let Ok(verbs) = lacking(client, target).await
+        && !verbs.is_empty()
+    {
+        return forbidden(client, settings, target, &verbs).await.cause(fault.cause.clone());
+    }
+    let text =
+        format!("changes of the Secret {} are noticed up to half a minute late", target.shown());
+    Finding::warning(Code::SecretUnwatched, text)
+        .about(target.shown())
+        .cause(format!("the API server does not keep a watch open: {}", fault.cause))
+        .fix("let what stands between pgsvid and the API server pass long answers through; pgsvid tries again by itself")
+}
+
+/// The Secret holds the set, and something will keep the next one from it, or readers from it.
+pub(super) fn doubted(target: &Target, doubt: &Doubt) -> Finding {
+    let it = target.shown();
+    let next = |code, why: &str| {
+        let text =
+            format!("the Secret {it} holds the set, but the next one cannot be written: {why}");
+        Finding::warning(code, text).about(it.as_str())
+    };
+    match doubt {
+        Doubt::Kind(kind) => {
+            let text =
+                format!("the Secret {it} has the type {}, and not {}", shown(kind), target.kind);
+            let found = Finding::warning(Code::SecretType, text)
+                .about(it.as_str())
+                .cause("it was created with that type, which cannot be changed");
+            if target.create {
+                found.fix("delete it; pgsvid then creates it").command(kubectl(target, "delete"))
+            } else {
+                found.fix("delete it, and create it again with the configured type; or correct the type in its [[secrets]] table")
+            }
+        }
+        Doubt::Immutable => {
+            let Finding { fix, cause, command, .. } = immutable(target);
+            Finding { fix, cause, command, ..next(Code::SecretImmutable, "it is immutable") }
+        }
+        Doubt::Owned(by) => {
+            let by = shown(&by.join(", "));
+            next(Code::SecretOwnedByAnother, &format!("{by} applies the same fields"))
+                .cause("pgsvid does not undo what another manager applies")
+                .fix(format!("leave these fields out of what {by} applies"))
+        }
+    }
+}
+
+/// The Secret gets no leaf of a new authority yet.
+pub(super) fn awaits_authorities(target: &Target) -> Finding {
     Finding::warning(
-        Code::SecretContested,
-        format!("somebody changes the Secret {} again and again", target.shown()),
+        Code::SecretAwaitsAuthorities,
+        format!("the Secret {} keeps its certificate for the present", target.shown()),
     )
     .about(target.shown())
-    .cause(format!("its fields were last set by {by}, and not by pgsvid"))
-    .fix("let only pgsvid write these fields: see docs/kubernetes-secrets.md for Argo CD and Flux")
+    .cause("a Secret with authorities alone could not be written, and its readers would not know the new authority")
+    .fix("fix what is said about that Secret; before the certificate expires it is replaced in any case")
 }
 
 /// A field that cannot be made.
@@ -116,13 +254,15 @@ pub(super) async fn failed(
     match refusal.code {
         403 => match lacking(client, target).await {
             // No policy refuses to read: the API server has just started, and does not know all of RBAC yet.
-            None if !writes => {
+            Ok(verbs) if verbs.is_empty() && !writes => {
                 let text = format!("the API server refuses to read the Secret {it}, although RBAC lets pgsvid");
                 Finding::warning(Code::KubernetesFailing, text).about(it).cause(refusal.to_string())
             }
-            None => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
+            Ok(verbs) if verbs.is_empty() => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
                 .fix("RBAC lets pgsvid write it; see the quota of the namespace, and the admission policies of the cluster"),
-            Some(verbs) => {
+            Err(_) => found(Code::SecretForbidden, format!("the API server refuses the Secret {it}"))
+                .fix("see whether pgsvid has the rights that pgsvid setup rbac prints: the API server does not say which it lacks"),
+            Ok(verbs) => {
                 let found = forbidden(client, settings, target, &verbs).await;
                 found.cause(refusal.to_string())
             }
@@ -131,6 +271,13 @@ pub(super) async fn failed(
             found(Code::SecretNamespaceMissing, format!("the namespace of the Secret {it} does not exist"))
                 .command(format!("kubectl create namespace {}", target.namespace))
         }
+        409 => Finding::warning(
+            Code::SecretContested,
+            format!("somebody has changed the Secret {it} at the same moment"),
+        )
+        .about(it)
+        .cause(refusal.to_string())
+        .fix("pgsvid reads it again, and tries again by itself"),
         _ if is_too_large(refusal) => {
             found(Code::SecretTooLarge, format!("the Secret {it} would have more than 1 MiB"))
                 .fix("write fewer fields to it, or remove fields of others from it")
@@ -141,81 +288,6 @@ pub(super) async fn failed(
         }
         _ => kubernetes::explain(error, client.settings()),
     }
-}
-
-/// RBAC does not grant these verbs on a Secret.
-pub(super) async fn forbidden(
-    client: &Client,
-    settings: &Secrets,
-    target: &Target,
-    verbs: &[&str],
-) -> Finding {
-    let it = target.shown();
-    let right = format!("RBAC does not let pgsvid {} the Secret {it}", verbs.join(", "));
-    let rights = settings.grants();
-    let found = Finding::failure(Code::SecretForbidden, right).about(it);
-    grant(found, client, |subject| rights.line(&target.namespace, subject)).await
-}
-
-/// A failed request about the Lease.
-pub(super) async fn lease_failed(client: &Client, settings: &Secrets, error: &Error) -> Finding {
-    let Some(lease) = &settings.lease else { return kubernetes::explain(error, client.settings()) };
-    let it = kubernetes::shown(&lease.namespace, &lease.name);
-    match error {
-        Error::Refused(refusal) if matches!(refusal.code, 403 | 404) => {
-            let text = format!("pgsvid cannot take the Lease {it}, so it writes no Secrets");
-            let found =
-                Finding::failure(Code::LeaseUnusable, text).about(it).cause(refusal.to_string());
-            if refusal.code == 404 {
-                return found.command(format!("kubectl create namespace {}", lease.namespace));
-            }
-            let rights = settings.grants();
-            grant(found, client, |subject| rights.line(&lease.namespace, subject)).await
-        }
-        _ => kubernetes::explain(error, client.settings()),
-    }
-}
-
-/// The verbs on a Secret that RBAC does not grant; `None` if it grants all of them.
-pub(super) async fn lacking(client: &Client, target: &Target) -> Option<Vec<&'static str>> {
-    let mut lacking = Vec::new();
-    for verb in ON_SECRETS.into_iter().chain(target.create.then_some("create")) {
-        let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
-        let right = Right { verb, group: "", resource: "secrets", namespace, name };
-        if !matches!(client.may(right).await, Ok(Access::Granted)) {
-            lacking.push(verb);
-        }
-    }
-    (!lacking.is_empty()).then_some(lacking)
-}
-
-/// Whether RBAC lets pgsvid take the Lease.
-pub(super) async fn may_take(client: &Client, namespace: &str, name: &str) -> Result<bool, Error> {
-    for verb in ON_LEASES.into_iter().chain(["create"]) {
-        let (group, resource) = ("coordination.k8s.io", "leases");
-        let name = if verb == "create" { "" } else { name };
-        let right = Right { verb, group, resource, namespace, name };
-        if client.may(right).await? == Access::Denied {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Adds the command that grants what is missing.
-pub(super) async fn grant(
-    found: Finding,
-    client: &Client,
-    line: impl FnOnce(&Subject) -> Option<String>,
-) -> Finding {
-    let Ok(subject) = client.myself().await else {
-        return found.fix("grant it: pgsvid setup rbac prints the objects");
-    };
-    let Some(line) = line(&subject) else { return found };
-    // YAML in flow style, in one line, so that it can be pasted from a log.
-    found
-        .fix("as an administrator, grant it by this YAML")
-        .command(format!("printf %s {} | kubectl apply -f -", argument(line)))
 }
 
 fn is_too_large(refusal: &Refusal) -> bool {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::settings::Target;
-use crate::kubernetes::{Client, Event};
+use crate::kubernetes::{Client, Error, Event};
 use crate::timing::Backoff;
 
 /// First and longest pause before a watch is opened again.
@@ -27,17 +27,54 @@ enum Seen {
     #[default]
     Nothing,
     Version(String),
-    Deleted,
+    /// It was deleted, for the so-manieth time: each deletion is news.
+    Deleted(u32),
     /// A watch was opened for the so-manieth time without a version from which it could go on: what happened before is not known.
     Gap(u32),
 }
 
+/// How often a watch may fail in a row before that is told.
+const TRIES: u32 = 4;
+/// A watch that is open for so long works.
+const HELD: Duration = Duration::from_secs(5);
+/// How often a Secret without a watch is read at least.
+const BLIND: Duration = Duration::from_secs(30);
+
+/// What is known of one watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Report {
+    seen: Seen,
+    /// Why it does not work; `None` if it does, or was not opened yet.
+    fault: Option<Fault>,
+}
+
+/// Why a watch does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Whether the API server refuses it (403).
+    pub(super) is_refused: bool,
+    /// The error, for people.
+    pub(super) cause: String,
+    /// How often it has failed in a row.
+    tries: u32,
+}
+
+impl Fault {
+    fn of(error: &Error) -> Self {
+        Self { is_refused: error.status() == Some(403), cause: error.to_string(), tries: 0 }
+    }
+
+    fn is_told(&self) -> bool {
+        self.is_refused || self.tries >= TRIES
+    }
+}
+
 /// The watches of all Secrets.
 pub(super) struct Following {
-    seen: watch::Receiver<Vec<Seen>>,
-    report: watch::Sender<Vec<Seen>>,
+    seen: watch::Receiver<Vec<Report>>,
+    report: watch::Sender<Vec<Report>>,
     /// What was reported before the last attempt began.
-    handled: Vec<Seen>,
+    handled: Vec<Report>,
     secrets: Vec<Known>,
     tasks: JoinSet<()>,
 }
@@ -53,9 +90,15 @@ struct Known {
 impl Following {
     /// Watches nothing yet.
     pub(super) fn new(count: usize) -> Self {
-        let (report, seen) = watch::channel(vec![Seen::Nothing; count]);
+        let (report, seen) = watch::channel(vec![Report::default(); count]);
         let secrets = (0..count).map(|_| Known::default()).collect();
-        Self { handled: vec![Seen::Nothing; count], seen, report, secrets, tasks: JoinSet::new() }
+        Self {
+            handled: vec![Report::default(); count],
+            seen,
+            report,
+            secrets,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// An attempt begins: what was reported until now is handled by it.
@@ -86,12 +129,26 @@ impl Following {
         let (client, report) = (Arc::clone(client), self.report.clone());
         let (namespace, name) = (target.namespace.clone(), target.name.clone());
         self.tasks.spawn(async move {
-            let report = |seen: Seen| {
-                report
-                    .send_if_modified(|all| std::mem::replace(&mut all[at], seen.clone()) != seen);
+            let report = |change: &dyn Fn(&mut Report)| {
+                report.send_if_modified(|all| {
+                    let before = all[at].clone();
+                    change(&mut all[at]);
+                    all[at] != before
+                });
             };
             watch_one(&client, &namespace, &name, since, report).await;
         });
+    }
+
+    /// Why changes of a Secret are not noticed at once; `None` if they are.
+    pub(super) fn fault(&self, at: usize) -> Option<Fault> {
+        self.seen.borrow()[at].fault.clone().filter(Fault::is_told)
+    }
+
+    /// How soon the Secrets are read again because one of them is not watched; `None` if all are.
+    pub(super) fn blind(&self) -> Option<Duration> {
+        let is_blind = (0..self.secrets.len()).any(|at| self.fault(at).is_some());
+        is_blind.then(|| BLIND.mul_f64(1.0 - fastrand::f64() / 3.0))
     }
 
     /// Ends when a Secret was changed or deleted by somebody else since the last attempt began. Safe to cancel.
@@ -101,21 +158,30 @@ impl Following {
             if !news.is_empty() {
                 return news;
             }
-            if self.seen.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            self.reported().await;
+        }
+    }
+
+    /// Ends when a watch reports something more. Safe to cancel.
+    pub(super) async fn reported(&mut self) {
+        if self.seen.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
     fn news(&mut self) -> Vec<usize> {
         let seen = self.seen.borrow_and_update();
+        let told = |report: &Report| report.fault.as_ref().is_some_and(Fault::is_told);
         let is_news = |at: &usize| {
             let known = &self.secrets[*at];
-            seen[*at] != self.handled[*at]
-                && match &seen[*at] {
+            if told(&seen[*at]) != told(&self.handled[*at]) {
+                return true;
+            }
+            seen[*at].seen != self.handled[*at].seen
+                && match &seen[*at].seen {
                     Seen::Nothing => false,
                     Seen::Version(version) => !known.versions.contains(version),
-                    Seen::Deleted => known.exists,
+                    Seen::Deleted(_) => known.exists,
                     Seen::Gap(_) => true,
                 }
         };
@@ -128,49 +194,78 @@ async fn watch_one(
     namespace: &str,
     name: &str,
     mut since: Option<String>,
-    report: impl Fn(Seen),
+    report: impl Fn(&dyn Fn(&mut Report)),
 ) {
     let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
-    let mut gaps = 0;
+    let (mut gaps, mut deletions, mut tries) = (0, 0, 0);
     // Whether something may have happened that no watch has reported.
     let mut is_gap = false;
+    let tell = |seen: Seen| report(&|all| all.seen = seen.clone());
     loop {
         let begun = Instant::now();
         let watch = client.watch_secret(namespace, name, since.as_deref()).await;
-        let watch = match watch {
+        let mut is_held = false;
+        let fault = match watch {
             // Its version is too old.
             Err(error) if error.status() == Some(410) => {
                 since = None;
                 is_gap = true;
                 None
             }
-            Err(_) => None,
-            Ok(watch) => Some(watch),
-        };
-        if let Some(mut watch) = watch {
-            // It reports a Secret that exists, but not that one was deleted before.
-            if since.is_none() && is_gap {
-                gaps += 1;
-                report(Seen::Gap(gaps));
-            }
-            is_gap = true;
-            while let Ok(Some(event)) = watch.next().await {
-                match event {
-                    Event::Version(version) => {
-                        since = Some(version.clone());
-                        report(Seen::Version(version));
-                    }
-                    Event::Deleted => {
-                        since = None;
-                        report(Seen::Deleted);
-                    }
-                    Event::Missed => {
-                        since = None;
-                        break;
-                    }
+            Err(error) => Some(Fault::of(&error)),
+            Ok(mut watch) => {
+                // It reports a Secret that exists, but not that one was deleted before.
+                if since.is_none() && is_gap {
+                    gaps += 1;
+                    tell(Seen::Gap(gaps));
                 }
-                sleep(PAUSE).await;
+                is_gap = true;
+                loop {
+                    let event = if is_held {
+                        watch.next().await
+                    } else {
+                        let first = timeout(HELD, watch.next()).await;
+                        is_held = !matches!(first, Ok(Ok(None) | Err(_)));
+                        if is_held {
+                            tries = 0;
+                            report(&|all| all.fault = None);
+                        }
+                        let Ok(event) = first else { continue };
+                        event
+                    };
+                    match event {
+                        Ok(Some(Event::Version(version))) => {
+                            since = Some(version.clone());
+                            tell(Seen::Version(version));
+                        }
+                        Ok(Some(Event::Deleted)) => {
+                            since = None;
+                            deletions += 1;
+                            tell(Seen::Deleted(deletions));
+                        }
+                        Ok(Some(Event::Unread)) => {
+                            gaps += 1;
+                            tell(Seen::Gap(gaps));
+                        }
+                        Ok(Some(Event::Missed)) => {
+                            since = None;
+                            break None;
+                        }
+                        // The API server ends each watch after some minutes.
+                        Ok(None) if is_held => break None,
+                        Ok(None) => {
+                            let cause = "it ends the watch at once".to_owned();
+                            break Some(Fault { is_refused: false, cause, tries: 0 });
+                        }
+                        Err(error) => break Some(Fault::of(&error)),
+                    }
+                    sleep(PAUSE).await;
+                }
             }
+        };
+        if let Some(fault) = fault {
+            tries += 1;
+            report(&|all| all.fault = Some(Fault { tries, ..fault.clone() }));
         }
         if begun.elapsed() >= LASTED {
             backoff.reset();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::settings::Target;
-use crate::kubernetes::{ManagedFields, Secret};
+use crate::kubernetes::{ManagedFields, OwnerReference, Secret};
 
 /// The fields that a Secret should have, in base64.
 pub(super) type Wanted = BTreeMap<String, Zeroizing<String>>;
@@ -24,8 +24,9 @@ pub(super) enum Step {
     Create,
     /// It does not exist, and has to.
     Missing,
-    /// These fields differ; none does if only the record of who has set them differs. Somebody else may have set some of them.
-    Apply { fields: Vec<String>, by: Vec<String> },
+    /// These fields differ; none does if only the record of who has set them differs. Others have set them: managers of other names
+    /// (`by`), or one that applies under the name of this one (`is_own`).
+    Apply { fields: Vec<String>, by: Vec<String>, is_own: bool },
     /// Another manager applies these fields.
     Owned { fields: Vec<String>, by: Vec<String> },
     /// Its fields can never be changed.
@@ -44,13 +45,15 @@ pub(super) fn judge(
     };
     let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
     let entries = &live.metadata.managed_fields;
-    let differing = differing(target, wanted, live);
+    let owner = owner(target, Some(live), manager);
+    let key = owner.map(OwnerReference::key);
+    let differing = differing(target, wanted, live, owner.zip(key.as_deref()));
     if differing.is_empty() {
         let ours = entries.iter().find(is_ours);
-        return if ours.is_some_and(|ours| is_exact(target, ours)) {
+        return if ours.is_some_and(|ours| is_exact(target, ours, key.as_deref())) {
             Step::Nothing
         } else {
-            Step::Apply { fields: Vec::new(), by: Vec::new() }
+            Step::Apply { fields: Vec::new(), by: Vec::new(), is_own: false }
         };
     }
     if live.immutable == Some(true) && differing.iter().any(|path| path[0] == "data") {
@@ -74,14 +77,70 @@ pub(super) fn judge(
     }
     let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
     let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
+    // An update takes a field from those who have applied it: what is still recorded was applied.
+    let ours = entries.iter().find(is_ours);
+    let is_own = ours.is_some_and(|ours| differing.iter().any(|path| ours.has(path)));
     Step::Apply {
+        is_own,
         fields: differing.iter().map(|path| path.join(".")).collect(),
         by: by.into_iter().collect(),
     }
 }
 
-/// The paths of the fields that are not as they should be.
-fn differing<'a>(target: &'a Target, wanted: &'a Wanted, live: &Secret) -> Vec<Vec<&'a str>> {
+/// What will keep the next set from being written, or readers from a Secret, although it is as it should be now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It has this type instead of the configured one.
+    Kind(String),
+    /// Its fields can never be changed.
+    Immutable,
+    /// These other managers apply fields of it, too.
+    Owned(Vec<String>),
+}
+
+/// The doubts about a Secret that is as it should be.
+pub(super) fn doubts(target: &Target, live: &Secret, manager: &str) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    if live.kind != target.kind && target.is_typed() {
+        doubts.push(Doubt::Kind(live.kind.clone()));
+    }
+    if live.immutable == Some(true) {
+        doubts.push(Doubt::Immutable);
+    }
+    let applies = |it: &&ManagedFields| {
+        it.is_applied()
+            && it.manager != manager
+            && target.fields.keys().any(|key| it.has(&["data", key]))
+    };
+    let by: BTreeSet<String> =
+        live.metadata.managed_fields.iter().filter(applies).map(|it| it.manager.clone()).collect();
+    if !by.is_empty() {
+        doubts.push(Doubt::Owned(by.into_iter().collect()));
+    }
+    doubts
+}
+
+/// The owner that a Secret gets: none if somebody else has created it, because it would be deleted with that owner, and the fields
+/// of others with it.
+fn owner<'a>(
+    target: &'a Target,
+    live: Option<&Secret>,
+    manager: &str,
+) -> Option<&'a OwnerReference> {
+    let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
+    let is_created = live.is_none_or(|live| {
+        live.metadata.managed_fields.iter().find(is_ours).is_some_and(|it| it.has(&["type"]))
+    });
+    target.owner.as_ref().filter(|_| is_created)
+}
+
+/// The paths of the fields that are not as they should be. An owner comes with its key in `managedFields`.
+fn differing<'a>(
+    target: &'a Target,
+    wanted: &'a Wanted,
+    live: &Secret,
+    owner: Option<(&'a OwnerReference, &'a str)>,
+) -> Vec<Vec<&'a str>> {
     let metadata = &live.metadata;
     let mut paths: Vec<Vec<&str>> = Vec::new();
     for (key, value) in wanted {
@@ -96,20 +155,25 @@ fn differing<'a>(target: &'a Target, wanted: &'a Wanted, live: &Secret) -> Vec<V
         let other = wanted.iter().filter(|(key, value)| found.get(*key) != Some(value));
         paths.extend(other.map(|(key, _)| vec!["metadata", name, key]));
     }
-    if target.owner.as_ref().is_some_and(|owner| !metadata.owner_references.contains(owner)) {
-        paths.push(vec!["metadata", "ownerReferences"]);
+    if let Some((owner, key)) = owner
+        && !metadata.owner_references.contains(owner)
+    {
+        paths.push(vec!["metadata", "ownerReferences", key]);
     }
     paths
 }
 
 /// Whether pgsvid is recorded as the manager of these fields, and of no others: one that was configured before has to go.
-fn is_exact(target: &Target, ours: &ManagedFields) -> bool {
+fn is_exact(target: &Target, ours: &ManagedFields, owner: Option<&str>) -> bool {
     let recorded = |path: &[&str]| ours.below(path).map(str::to_owned).collect::<BTreeSet<_>>();
     let wanted = |keys: &mut dyn Iterator<Item = &String>| keys.cloned().collect::<BTreeSet<_>>();
     recorded(&["data"]) == wanted(&mut target.fields.keys())
         && recorded(&["metadata", "labels"]) == wanted(&mut target.labels.keys())
         && recorded(&["metadata", "annotations"]) == wanted(&mut target.annotations.keys())
-        && ours.has(&["metadata", "ownerReferences"]) == target.owner.is_some()
+        && match owner {
+            Some(key) => ours.has(&["metadata", "ownerReferences", key]),
+            None => !ours.has(&["metadata", "ownerReferences"]),
+        }
 }
 
 /// The object to apply. An existing Secret is named by its uid and its version: if it was changed or replaced since, nothing is
@@ -127,7 +191,7 @@ pub(super) fn object(
     if !target.annotations.is_empty() {
         metadata["annotations"] = json!(target.annotations);
     }
-    if let Some(owner) = &target.owner {
+    if let Some(owner) = owner(target, live, manager) {
         metadata["ownerReferences"] = json!([owner]);
     }
     let data: BTreeMap<&String, &str> =

@@ -9,16 +9,19 @@ mod examine;
 mod explain;
 mod follow;
 mod judge;
+mod kept;
 mod order;
 mod report;
+mod rights;
 mod settings;
+mod standby;
 mod turn;
 mod write;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use examine::examine;
@@ -28,22 +31,25 @@ use super::attempt::Attempt;
 use super::delivery::Obstacle;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
-use crate::finding::{Finding, Severity};
-use crate::kubernetes::Client;
-use crate::material::Fingerprint;
+use crate::finding::{Code, Finding, Severity};
+use crate::kubernetes::{Client, Error};
+use crate::material::Certificate;
 use crate::publish::Fields;
 use crate::status::{self, Pulse};
 use crate::timing;
 use crate::verify::{Answer, Expected, Facts, Verdict};
 use contest::Contest;
 use follow::Following;
-use turn::{Standing, Turn};
+use turn::{Candidacy, Standing, Turn};
 use write::Stop;
 
 /// How long the next set waits for an attempt: two Secrets that belong together get the same set.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the first attempt waits for what the Lease says.
 const FIRST: Duration = Duration::from_secs(5);
+/// A replica competes for the Lease while its set has more than this part of its life left, in tenths. SPIRE renews at a half of the
+/// life, cert-manager at a third.
+const FRESH: u32 = 3;
 /// The next look comes up to this part of the interval earlier, so that replicas do not look at once.
 const JITTER: f64 = 0.2;
 
@@ -53,18 +59,27 @@ pub(super) struct Secrets {
     label: Option<String>,
     /// Reads and writes Secrets. Its connection is closed after each attempt, because its buffers have held the key.
     client: Arc<Client>,
-    /// Watches metadata, and asks about the Lease.
+    /// Watches metadata.
     observer: Arc<Client>,
+    /// Asks about the Lease: watches must not delay it.
+    elector: Arc<Client>,
     following: Following,
     turn: Option<Turn>,
+    candidacy: watch::Sender<Candidacy>,
+    /// Since when this replica has the Lease and can write no Secret, and why.
+    failing: Option<(Instant, Vec<Finding>)>,
     /// The encoder of each Secret's fields.
     fields: Vec<Fields>,
     states: Vec<status::Secret>,
     contests: Vec<Contest>,
     said_contested: Vec<bool>,
+    /// Whether it was said that the Secret is not watched.
+    said_unwatched: Vec<bool>,
+    /// Whether this process has seen the Secret.
+    existed: Vec<bool>,
     concerns: Vec<Finding>,
     /// The authorities of the set that was last handed over.
-    before: HashSet<Fingerprint>,
+    before: Vec<Certificate>,
     /// The generation that each Secret was last proven to hold.
     handed_over: Option<u64>,
     /// Whether the set of this attempt was handed over before: then a Secret that differs was changed by somebody else.
@@ -74,8 +89,8 @@ pub(super) struct Secrets {
 
 impl Secrets {
     pub(super) fn new(settings: Settings, label: Option<String>, pulse: Pulse) -> Self {
-        let [client, observer] =
-            [(); 2].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
+        let [client, observer, elector] =
+            [(); 3].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
         let count = settings.targets.len();
         let state = |target: &Target| status::Secret {
             namespace: target.namespace.clone(),
@@ -85,18 +100,23 @@ impl Secrets {
         Self {
             following: Following::new(count),
             turn: None,
+            candidacy: watch::Sender::new(Candidacy::default()),
+            failing: None,
             fields: (0..count).map(|_| Fields::default()).collect(),
             states: settings.targets.iter().map(state).collect(),
             contests: (0..count).map(|_| Contest::default()).collect(),
             said_contested: vec![false; count],
+            said_unwatched: vec![false; count],
+            existed: vec![false; count],
             concerns: Vec::new(),
-            before: HashSet::new(),
+            before: Vec::new(),
             handed_over: None,
             is_repeated: false,
             settings,
             label,
             client,
             observer,
+            elector,
             pulse,
         }
     }
@@ -111,8 +131,12 @@ impl Secrets {
         &self.concerns
     }
 
-    /// When the Secrets are read again if nothing happens: a random time before the interval has passed.
+    /// When the Secrets are read again if nothing happens: a random time before the interval has passed, or soon if one is not
+    /// watched.
     pub(super) fn next(&self) -> Instant {
+        if let Some(soon) = self.following.blind() {
+            return Instant::now() + soon;
+        }
         Instant::now() + self.settings.every.mul_f64(1.0 - fastrand::f64() * JITTER)
     }
 
@@ -126,10 +150,19 @@ impl Secrets {
             }
         };
         let (following, contests) = (&mut self.following, &self.contests);
+        // A Secret that has to wait keeps no other one waiting.
         let secrets = async {
-            let news = following.changed().await;
-            let earliest = news.iter().map(|at| contests[*at].not_before(now)).min();
-            sleep_until(earliest.unwrap_or(now)).await;
+            loop {
+                let news = following.changed().await;
+                let Some(earliest) = news.iter().map(|at| contests[*at].not_before(now)).min()
+                else {
+                    continue;
+                };
+                tokio::select! {
+                    () = sleep_until(earliest) => return,
+                    () = following.reported() => {}
+                }
+            }
         };
         tokio::select! {
             () = turn => {}
@@ -163,15 +196,25 @@ impl Secrets {
         let contests = &self.contests;
         let shown = |found: &Finding| {
             self.settings.targets.iter().zip(contests).any(|(target, contest)| {
-                found.object.as_deref() == Some(&target.shown()) && contest.is_contested(now)
+                found.code == Code::SecretContested
+                    && found.object.as_deref() == Some(&target.shown())
+                    && contest.is_contested(now)
             })
         };
         self.concerns.retain(shown);
+        let late = publication.life() * FRESH / 10;
+        let fresh_until = material.not_after().checked_sub(late);
+        self.candidacy.send_modify(|candidacy| candidacy.fresh_until = fresh_until);
         let (verdict, holder, findings) = if material.not_after() <= timing::now() {
+            self.states.iter_mut().for_each(|state| state.holds = false);
             (Verdict::Expired, None, Vec::new())
         } else {
             self.hand_over(publication).await
         };
+        self.note_failing(verdict, &findings);
+        if matches!(verdict, Verdict::HandedOver | Verdict::Standby) {
+            self.note_unwatched().await;
+        }
         self.client.close().await;
         match verdict {
             Verdict::HandedOver => self.handed_over = Some(*generation),
@@ -198,29 +241,29 @@ impl Secrets {
     ) -> (Verdict, Option<String>, Vec<Finding>) {
         if let Some(lease) = &self.settings.lease {
             self.pulse.step("waiting for the Lease", FIRST * 2);
-            let turn = self.turn.get_or_insert_with(|| Turn::begin(&self.observer, lease));
-            match turn.standing(FIRST).await {
-                Standing::Writes(_) => {}
-                Standing::Waits(holder) => return self.standby(holder),
-                Standing::Unknown => return self.standby(String::new()),
-                Standing::Fails(error) => {
-                    self.pulse.step("explaining what the Lease needs", write::LIMIT);
-                    let found = explain::lease_failed(&self.client, &self.settings, &error).await;
-                    return (verdict(std::slice::from_ref(&found)), None, vec![found]);
+            let candidacy = &self.candidacy;
+            let begin = || Turn::begin(&self.elector, lease, candidacy.subscribe());
+            let standing = self.turn.get_or_insert_with(begin).standing(FIRST).await;
+            let error = match standing {
+                Standing::Writes(_) => None,
+                Standing::Waits(holder) | Standing::Resigned(holder) => {
+                    return self.standby(holder, publication).await;
                 }
+                Standing::Unknown => Some(Error::Late(FIRST)),
+                Standing::Fails(error) => Some(error),
+            };
+            if let Some(error) = error {
+                self.pulse.step("explaining what the Lease needs", write::LIMIT);
+                let found = rights::lease_failed(&self.client, &self.settings, &error).await;
+                return (verdict_of_connection(&found), None, vec![found]);
             }
         }
         match self.write(publication).await {
             Ok(found) if found.is_empty() => (Verdict::HandedOver, None, found),
             Ok(found) => (verdict(&found), None, found),
             Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
-            Err(Stop::Turn) => self.standby(String::new()),
+            Err(Stop::Turn) => self.standby(String::new(), publication).await,
         }
-    }
-
-    fn standby(&mut self, holder: String) -> (Verdict, Option<String>, Vec<Finding>) {
-        self.states.iter_mut().for_each(|state| state.holds = false);
-        (Verdict::Standby, Some(holder), Vec::new())
     }
 
     /// Logs that each Secret holds the set.

@@ -56,12 +56,17 @@ pub(super) fn created(target: &Target) {
 }
 
 /// A Secret that held the set was changed by somebody, and is as it was.
-pub(super) fn restored(target: &Target, fields: &[String], by: &[String]) {
+pub(super) fn restored(target: &Target, fields: &[String], by: &[String], is_own: bool) {
+    let by = match (is_own, by) {
+        (true, _) => "another pgsvid",
+        (false, []) => "not recorded",
+        (false, by) => &by.join(", "),
+    };
     warn!(
         event = "secret-restored",
         secret = target.shown(),
         fields = shown(&fields.join(", ")),
-        by = shown(&by.join(", ")),
+        by = shown(by),
         "somebody has changed the Secret; it is restored"
     );
 }
@@ -79,4 +84,10 @@ pub(super) fn created_again(target: &Target) {
 pub(super) fn contested(found: &Finding) {
     let Finding { code, text, cause, fix, .. } = found;
     warn!(event = "secret-contested", %code, cause, fix, "{text}; it is restored with pauses");
+}
+
+/// Changes of a Secret are not noticed at once.
+pub(super) fn unwatched(found: &Finding) {
+    let Finding { code, text, cause, fix, command, .. } = found;
+    warn!(event = "secret-unwatched", %code, cause, fix, command, "{text}; it is read each half a minute");
 }

@@ -88,6 +88,11 @@ impl Target {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// Whether a type is configured that readers may look for.
+    pub(super) fn is_typed(&self) -> bool {
+        self.kind != "Opaque"
+    }
+
     /// Whether it holds authorities, and nothing of the leaf.
     pub(super) fn is_bundle(&self) -> bool {
         self.fields

@@ -1,7 +1,7 @@
 //! The task that holds the Lease, and says whether this replica writes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -14,6 +14,9 @@ use crate::kubernetes::{self, Client, Error, Lease};
 use crate::text::ascii;
 use crate::timing;
 
+/// How often the Lease is judged anew because somebody has changed it meanwhile.
+const ROUNDS: usize = 3;
+
 /// Whether this replica writes.
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
@@ -21,8 +24,10 @@ pub(super) enum Standing {
     Unknown,
     /// It does, until this time.
     Writes(Instant),
-    /// Another one does, with this identity.
+    /// Another one does, with this identity; it is empty if nobody does, or if this one may not yet.
     Waits(String),
+    /// This one does not compete, because another can do better; this one has the Lease, if anybody has.
+    Resigned(String),
     /// The Lease can be neither read nor written.
     Fails(Error),
 }
@@ -38,8 +43,29 @@ impl Standing {
             Self::Unknown => "unknown",
             Self::Writes(_) => "writes",
             Self::Waits(_) => "waits",
+            Self::Resigned(_) => "resigned",
             Self::Fails(_) => "fails",
         }
+    }
+}
+
+/// Whether this replica should have the Lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Candidacy {
+    /// Until when its set is neither expired nor late.
+    pub(super) fresh_until: Option<SystemTime>,
+    /// Until when it leaves the Lease to others, because it could write no Secret.
+    pub(super) rests_until: Option<Instant>,
+}
+
+impl Candidacy {
+    /// Why this replica should not have the Lease; `None` if it should.
+    fn obstacle(&self) -> Option<&'static str> {
+        if self.fresh_until.is_none_or(|until| until <= timing::now()) {
+            return Some("no newer certificate has come in time");
+        }
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        rests.then_some("it cannot write the Secrets")
     }
 }
 
@@ -62,13 +88,18 @@ impl Drop for Turn {
 }
 
 impl Turn {
-    pub(super) fn begin(client: &Arc<Client>, settings: &Settings) -> Self {
+    pub(super) fn begin(
+        client: &Arc<Client>,
+        settings: &Settings,
+        candidacy: watch::Receiver<Candidacy>,
+    ) -> Self {
         let (report, standing) = watch::channel(Standing::Unknown);
         let (client, settings) = (Arc::clone(client), settings.clone());
         // Of a process that was killed nothing is left, so the next one in the same pod is another replica.
         let identity = format!("{}_{:016x}", settings.host, fastrand::u64(..));
         let election = Election::new(&identity, settings.duration);
-        let task = tokio::spawn(hold(Arc::clone(&client), settings.clone(), election, report));
+        let task = hold(Arc::clone(&client), settings.clone(), election, candidacy, report);
+        let task = tokio::spawn(task);
         Self { standing, handled: "unknown", task: task.abort_handle(), client, settings, identity }
     }
 
@@ -103,16 +134,20 @@ impl Turn {
         let Settings { namespace, name, .. } = &self.settings;
         let Ok(Some(lease)) = self.client.lease(namespace, name).await else { return };
         if lease.spec.holder_identity.as_deref() == Some(self.identity.as_str()) {
-            let free =
-                Election::released(&lease.spec, timing::utc_to_the_microsecond(timing::now()));
-            let since = Some(&lease.metadata);
-            if self.client.write_lease(namespace, name, &free, since).await.is_ok() {
-                info!(
-                    event = "lease-released",
-                    name, namespace, "the Lease is free for another replica"
-                );
-            }
+            give_up(&self.client, &self.settings, &lease, "it ends").await;
         }
+    }
+}
+
+/// Writes the Lease without a holder.
+async fn give_up(client: &Client, settings: &Settings, lease: &Lease, cause: &str) {
+    let Settings { namespace, name, .. } = settings;
+    let free = Election::released(&lease.spec, timing::utc_to_the_microsecond(timing::now()));
+    if client.write_lease(namespace, name, &free, Some(&lease.metadata)).await.is_ok() {
+        info!(
+            event = "lease-released",
+            name, namespace, cause, "the Lease is free for another replica"
+        );
     }
 }
 
@@ -120,16 +155,26 @@ async fn hold(
     client: Arc<Client>,
     settings: Settings,
     mut election: Election,
+    candidacy: watch::Receiver<Candidacy>,
     report: watch::Sender<Standing>,
 ) {
     let mut held: Option<Lease> = None;
     loop {
         let begun = Instant::now();
         let before = report.borrow().clone();
-        let standing = match step(&client, &settings, &mut election, &mut held).await {
+        let obstacle = candidacy.borrow().obstacle();
+        if obstacle.is_some() && matches!(before, Standing::Writes(_)) {
+            // Nothing is written from here on: another replica may take it as soon as it is free.
+            report.send_replace(Standing::Resigned(String::new()));
+        }
+        let standing = match obstacle {
+            Some(cause) => resign(&client, &settings, &mut election, &mut held, cause).await,
+            None => step(&client, &settings, &mut election, &mut held).await,
+        };
+        let standing = match standing {
             Ok(standing) => standing,
             // A writer goes on until its time is over.
-            Err(_) if before.is_writer(Instant::now()) => before.clone(),
+            Err(_) if obstacle.is_none() && before.is_writer(Instant::now()) => before.clone(),
             Err(error) => Standing::Fails(error),
         };
         tell(&settings, &election, &before, &standing);
@@ -152,6 +197,28 @@ async fn hold(
     }
 }
 
+/// Gives the Lease up if this replica has it, and says who has it otherwise.
+async fn resign(
+    client: &Client,
+    settings: &Settings,
+    election: &mut Election,
+    held: &mut Option<Lease>,
+    cause: &str,
+) -> Result<Standing, Error> {
+    *held = None;
+    election.lost();
+    let Some(lease) = client.lease(&settings.namespace, &settings.name).await? else {
+        return Ok(Standing::Resigned(String::new()));
+    };
+    let holder = lease.spec.holder_identity.clone().unwrap_or_default();
+    // What is seen now counts later.
+    if election.judge(Some(&lease.spec), Instant::now()) == Move::Renew {
+        give_up(client, settings, &lease, cause).await;
+        return Ok(Standing::Resigned(String::new()));
+    }
+    Ok(Standing::Resigned(holder))
+}
+
 /// Renews the Lease, takes it, or waits.
 async fn step(
     client: &Client,
@@ -160,35 +227,46 @@ async fn step(
     held: &mut Option<Lease>,
 ) -> Result<Standing, Error> {
     let Settings { namespace, name, .. } = settings;
-    let known = match held.take() {
+    let mut known = match held.take() {
         Some(known) => Some(known),
         None => client.lease(namespace, name).await?,
     };
-    let now = Instant::now();
-    let before = known.as_ref().map(|it| &it.spec);
-    if election.judge(before, now) == Move::Wait {
-        let holder = before.and_then(|it| it.holder_identity.clone()).unwrap_or_default();
-        return Ok(Standing::Waits(holder));
+    for _ in 0..ROUNDS {
+        let now = Instant::now();
+        let before = known.as_ref().map(|it| &it.spec);
+        let next = election.judge(before, now);
+        if next == Move::Wait {
+            election.lost();
+            let holder = before.and_then(|it| it.holder_identity.clone()).unwrap_or_default();
+            return Ok(Standing::Waits(holder));
+        }
+        let spec = election.held(before, timing::utc_to_the_microsecond(timing::now()));
+        let since = known.as_ref().map(|it| &it.metadata);
+        match client.write_lease(namespace, name, &spec, since).await {
+            Ok(lease) => {
+                *held = Some(lease);
+                let from = election.taken(next, now);
+                return Ok(if from <= now {
+                    Standing::Writes(now + election.writes())
+                } else {
+                    Standing::Waits(String::new())
+                });
+            }
+            // Somebody has changed it, perhaps only a label; or an earlier answer was lost.
+            Err(error) if error.status() == Some(409) => {
+                known = client.lease(namespace, name).await?;
+                // It was removed.
+                if known.is_none() && next == Move::Renew {
+                    break;
+                }
+            }
+            // It was removed.
+            Err(error) if error.status() == Some(404) && since.is_some() => break,
+            Err(error) => return Err(error),
+        }
     }
-    let spec = election.held(before, timing::utc_to_the_microsecond(timing::now()));
-    let since = known.as_ref().map(|it| &it.metadata);
-    match client.write_lease(namespace, name, &spec, since).await {
-        Ok(lease) => {
-            *held = Some(lease);
-            Ok(Standing::Writes(now + election.writes()))
-        }
-        // Somebody was faster.
-        Err(error) if error.status() == Some(409) => {
-            let lease = client.lease(namespace, name).await?;
-            let holder = lease.and_then(|it| it.spec.holder_identity).unwrap_or_default();
-            Ok(Standing::Waits(holder))
-        }
-        // It was removed.
-        Err(error) if error.status() == Some(404) && since.is_some() => {
-            Ok(Standing::Waits(String::new()))
-        }
-        Err(error) => Err(error),
-    }
+    election.lost();
+    Ok(Standing::Waits(String::new()))
 }
 
 /// Logs that this replica begins to write, or has to stop.
@@ -211,6 +289,7 @@ fn tell(settings: &Settings, election: &Election, before: &Standing, now: &Stand
         (Standing::Writes(_), Standing::Waits(_)) => "somebody has removed it".to_owned(),
         (Standing::Writes(_), Standing::Fails(error)) => error.to_string(),
         (Standing::Writes(_), Standing::Unknown) => "it could not be renewed in time".to_owned(),
+        // Giving it up was logged.
         _ => return,
     };
     warn!(

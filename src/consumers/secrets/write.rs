@@ -1,6 +1,5 @@
 //! Reads the Secrets, and writes what differs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +9,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::judge::{Step, Wanted, judge, object};
+use super::contest::Writer;
+use super::judge::{Step, Wanted, doubts, judge, object};
+use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
 use super::settings::{Field, Target};
 use super::{Secrets, explain, report};
 use crate::consumers::Publication;
 use crate::finding::Finding;
 use crate::kubernetes::{Error, Secret};
-use crate::material::{Certificate, Fingerprint, pem};
+use crate::material::{Certificate, pem};
 use crate::publish::{self, Content, Fields};
 use crate::timing;
 
@@ -40,6 +41,25 @@ enum Read {
     Found(Option<Secret>),
 }
 
+/// What could not be written so far.
+#[derive(Default)]
+struct Lacks {
+    /// A Secret with authorities alone.
+    bundle: bool,
+    /// A Secret with a leaf.
+    leaf: bool,
+}
+
+impl Lacks {
+    fn note(&mut self, is_bundle: bool) {
+        if is_bundle {
+            self.bundle = true;
+        } else {
+            self.leaf = true;
+        }
+    }
+}
+
 impl Secrets {
     /// Writes the set to each Secret that does not hold it. Returns what is wrong.
     pub(super) async fn write(&mut self, publication: &Publication) -> Result<Vec<Finding>, Stop> {
@@ -47,54 +67,89 @@ impl Secrets {
         let mut live: Vec<Read> = Vec::new();
         for at in 0..self.settings.targets.len() {
             self.pulse.step("reading Secrets", LIMIT);
-            let target = &self.settings.targets[at];
-            match self.client.secret(&target.namespace, &target.name).await {
-                Ok(secret) => {
-                    self.noted(at, secret.as_ref());
-                    live.push(Read::Found(secret));
-                }
-                Err(error) => {
-                    found.push(self.failed(at, &error, false).await?);
+            match self.read(at).await? {
+                Ok(secret) => live.push(Read::Found(secret)),
+                Err(finding) => {
+                    found.push(finding);
                     live.push(Read::Failed);
                 }
             }
         }
         let Publication { material, extra_authorities, .. } = publication;
-        let present = self.present(&live);
-        let before = fingerprints(&present);
         let now = fingerprints(material.authorities().chain(extra_authorities));
-        let gone: Vec<Certificate> =
-            present.into_iter().filter(|it| !now.contains(&it.fingerprint())).collect();
+        let in_secrets = fingerprints(&self.present(&live));
+        // Only what this process has published: somebody who may write one Secret could plant an authority in the others.
+        let is_gone = |it: &&Certificate| !now.contains(&it.fingerprint());
+        let gone: Vec<Certificate> = self.before.iter().filter(is_gone).cloned().collect();
         let bundles: Vec<bool> = self.settings.targets.iter().map(Target::is_bundle).collect();
-        let before: HashSet<Fingerprint> =
-            if before.is_empty() { self.before.clone() } else { before };
+        let before = if in_secrets.is_empty() { fingerprints(&self.before) } else { in_secrets };
+        let adds = !now.is_subset(&before);
+        let mut lacks = Lacks::default();
         for (at, authorities) in steps(&bundles, &before, &now) {
             let Read::Found(secret) = std::mem::replace(&mut live[at], Read::Failed) else {
+                lacks.note(bundles[at]);
                 continue;
             };
+            let target = &self.settings.targets[at];
+            // Readers of the authorities would refuse a leaf of an authority that they lack.
+            if lacks.bundle
+                && adds
+                && !bundles[at]
+                && self.can_wait(at, publication, secret.as_ref())
+            {
+                found.push(explain::awaits_authorities(target));
+                lacks.leaf = true;
+                continue;
+            }
             let mut extra = extra_authorities.clone();
-            if authorities == Authorities::Both {
+            // They still need the authority of a leaf that could not be replaced.
+            if authorities == Authorities::Both || (lacks.leaf && bundles[at]) {
                 extra.extend(gone.iter().cloned());
             }
             let wanted = match self.wanted(at, publication, extra).await {
                 Ok(wanted) => wanted,
                 Err(error) => {
+                    lacks.note(bundles[at]);
                     found.push(explain::unmade(&error));
                     continue;
                 }
             };
             match self.write_one(at, &wanted, secret.as_ref()).await? {
                 Ok(secret) => live[at] = Read::Found(Some(secret)),
-                Err(finding) => found.push(finding),
+                Err(finding) => {
+                    lacks.note(bundles[at]);
+                    found.push(finding);
+                }
             }
         }
         if found.is_empty() {
-            self.before = now;
+            self.before = material.authorities().chain(extra_authorities).cloned().collect();
         }
         Ok(found)
     }
 
-    /// The authorities that are in the Secrets of authorities alone, or, if there are none, in any.
+    /// Whether a Secret holds a leaf with enough life left to wait for authorities.
+    fn can_wait(&self, at: usize, publication: &Publication, live: Option<&Secret>) -> bool {
+        let (target, name) = (&self.settings.targets[at], publication.material.name());
+        lack(target, live, name, timing::now()).is_none()
+    }
+
+    /// Reads a Secret, and watches it from there on. Returns it, `None` if it does not exist, or what is wrong.
+    pub(super) async fn read(
+        &mut self,
+        at: usize,
+    ) -> Result<Result<Option<Secret>, Finding>, Stop> {
+        let target = &self.settings.targets[at];
+        match self.client.secret(&target.namespace, &target.name).await {
+            Ok(mut secret) => {
+                self.noted(at, secret.as_mut());
+                Ok(Ok(secret))
+            }
+            Err(error) => Ok(Err(self.failed(at, &error, false).await?)),
+        }
+    }
+
+    /// The authorities that are in the Secrets of authorities alone, as PEM.
     fn present(&self, live: &[Read]) -> Vec<Certificate> {
         let targets = self.settings.targets.iter().zip(live);
         let mut present: Vec<Certificate> = Vec::new();
@@ -174,9 +229,13 @@ impl Secrets {
         match &step {
             Step::Nothing => {
                 self.states[at].holds = true;
+                self.doubt(at, live);
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
-            Step::Missing => return Ok(Err(self.lost(at, explain::missing(&target)))),
+            Step::Missing => {
+                let found = explain::missing(&target, self.existed[at]);
+                return Ok(Err(self.lost(at, found)));
+            }
             Step::Immutable => return Ok(Err(self.lost(at, explain::immutable(&target)))),
             Step::Owned { fields, by } => {
                 return Ok(Err(self.lost(at, explain::owned(&target, fields, by))));
@@ -193,26 +252,28 @@ impl Secrets {
         let applied = self.client.apply_secret(&target.namespace, &target.name, &object).await;
         drop(object);
         match applied {
-            Ok(secret) => {
-                self.noted(at, Some(&secret));
+            Ok(mut secret) => {
+                self.noted(at, Some(&mut secret));
                 // The answer is what the API server has stored: an admission policy may have changed it.
                 if !matches!(judge(&target, wanted, Some(&secret), &manager), Step::Nothing) {
                     return Ok(Err(self.lost(at, explain::altered(&target))));
                 }
+                self.doubt(at, Some(&secret));
                 self.states[at].written = Some(timing::now());
                 self.states[at].holds = true;
                 match &step {
                     Step::Create if held && self.is_repeated => {
                         self.restored(at);
                         report::created_again(&target);
+                        self.contest(at, &Writer::Deletes);
                     }
                     Step::Create => report::created(&target),
-                    Step::Apply { fields, by }
+                    Step::Apply { fields, by, is_own }
                         if held && self.is_repeated && !fields.is_empty() =>
                     {
                         self.restored(at);
-                        report::restored(&target, fields, by);
-                        self.contest(at, by);
+                        report::restored(&target, fields, by, *is_own);
+                        self.contest(at, &Writer::of(by, *is_own));
                     }
                     _ => {}
                 }
@@ -225,9 +286,15 @@ impl Secrets {
         }
     }
 
-    /// Records the version of a Secret, and watches it from there on.
-    fn noted(&mut self, at: usize, secret: Option<&Secret>) {
-        let version = secret.map(|it| it.metadata.resource_version.as_str());
+    /// Records the version of a Secret, watches it from there on, and drops what is not pgsvid's.
+    fn noted(&mut self, at: usize, secret: Option<&mut Secret>) {
+        self.existed[at] |= secret.is_some();
+        let (target, manager) =
+            (&self.settings.targets[at], &self.settings.kubernetes.field_manager);
+        let version = secret.map(|it| {
+            it.keep(manager, |key| target.fields.contains_key(key));
+            it.metadata.resource_version.as_str()
+        });
         self.following.note(at, version);
         self.following.watch(at, &self.observer, &self.settings.targets[at]);
     }
@@ -254,26 +321,36 @@ impl Secrets {
         }
     }
 
+    /// Records what will keep the next set from a Secret.
+    fn doubt(&mut self, at: usize, live: Option<&Secret>) {
+        let target = &self.settings.targets[at];
+        let manager = &self.settings.kubernetes.field_manager;
+        let doubts = live.map(|live| doubts(target, live, manager)).unwrap_or_default();
+        for doubt in doubts {
+            self.concern(explain::doubted(&self.settings.targets[at], &doubt));
+        }
+    }
+
+    /// Records a concern, instead of an earlier one of its kind about the same Secret.
+    pub(super) fn concern(&mut self, found: Finding) {
+        self.concerns.retain(|it| (it.code, &it.object) != (found.code, &found.object));
+        self.concerns.push(found);
+    }
+
     /// Says once that somebody changes a Secret again and again.
-    fn contest(&mut self, at: usize, by: &[String]) {
+    fn contest(&mut self, at: usize, writer: &Writer<'_>) {
         if !self.contests[at].is_contested(Instant::now()) {
             return;
         }
-        let by = if by.is_empty() { "somebody without a name".to_owned() } else { by.join(", ") };
-        let found = explain::contested(&self.settings.targets[at], &crate::text::shown(&by));
+        let found = explain::contested(&self.settings, at, writer);
         if !std::mem::replace(&mut self.said_contested[at], true) {
             report::contested(&found);
         }
-        self.concerns.retain(|it| it.object != found.object);
-        self.concerns.push(found);
+        self.concern(found);
     }
 }
 
 /// The certificates of a field, if it holds any.
 fn certificates(text: &str, twice: bool) -> Option<Vec<Certificate>> {
-    let mut bytes = STANDARD.decode(text).ok()?;
-    if twice {
-        bytes = STANDARD.decode(bytes).ok()?;
-    }
-    pem::decode_certificates(&bytes).ok()
+    pem::decode_certificates(&decoded(text, twice)?).ok()
 }

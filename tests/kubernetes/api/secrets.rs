@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
-use test_support::{Mark, Signal};
+use test_support::{LIMIT, Mark, Signal};
 
 use super::publisher::{FIELDS, Publisher, Running, as_printed, wait};
 use crate::cluster::Component;
@@ -69,10 +69,14 @@ fn v02_v03_v04_v14_a_secret_is_created_and_restored_and_what_others_set_stays() 
 
     publisher.kubectl(&["delete", "secret", "server"]);
     pgsvid.event_after(mark, "secret-restored");
-    wait("it is there again", || publisher.field("server", "tls.crt").as_ref() == Some(&chain));
+    let is_back = || publisher.field("server", "tls.crt").as_ref() == Some(&chain);
+    wait("it is there again", is_back);
+    // A second deletion in a row is news, too.
+    publisher.kubectl(&["delete", "secret", "server"]);
+    wait("it is there again", is_back);
     publisher.agent.rotate().unwrap();
     wait("the next set", || publisher.field("server", "tls.crt").is_some_and(|it| it != chain));
-    assert!(publisher.command(&["status"]).contains("restored 2 times"));
+    assert!(publisher.command(&["status"]).contains("restored 3 times"));
     let check = publisher.checked();
     assert!(check.contains("ServiceAccount v02/publisher"), "{check}");
 }
@@ -86,6 +90,69 @@ fn v01_v08_a_secret_is_missing_and_its_rights_are_until_the_printed_commands_wer
     as_printed(&pgsvid.code("secret-missing"));
     pgsvid.event("secrets-handed-over");
     assert!(publisher.field("server", "tls.key").is_some());
+}
+
+#[test]
+fn v01_the_printed_command_creates_a_secret_of_the_type_tls() {
+    let publisher = Publisher::new("v01-tls");
+    publisher.configure_and_grant(&format!(
+        "[[secrets]]\nname = 'server'\ntype = 'kubernetes.io/tls'\n{FIELDS}"
+    ));
+    let pgsvid = publisher.run();
+    as_printed(&pgsvid.code("secret-missing"));
+    pgsvid.event("secrets-handed-over");
+    assert_eq!(publisher.secret("server").unwrap()["type"], "kubernetes.io/tls");
+}
+
+#[test]
+fn v08_the_printed_command_grants_the_right_to_watch() {
+    let publisher = Publisher::new("v08-watch");
+    publisher.configure(&table("server"));
+    let rule =
+        |verbs: &[&str]| json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": verbs });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "few", "namespace": "v08-watch" },
+        "rules": [rule(&["get", "patch", "create"])],
+    });
+    apply(&[role]).unwrap();
+    publisher.kubectl(&[
+        "create",
+        "rolebinding",
+        "few",
+        "--role=few",
+        "--serviceaccount=v08-watch:publisher",
+    ]);
+    let pgsvid = publisher.run();
+    let event = pgsvid.event("secret-unwatched");
+    assert_eq!(event["code"], "secret-forbidden", "{event}");
+    as_printed(&event);
+    let chain = publisher.field("server", "tls.crt");
+    publisher.kubectl(&["delete", "secret", "server"]);
+    wait("it is there again", || publisher.field("server", "tls.crt") == chain);
+}
+
+#[test]
+fn v13_a_lease_that_a_stranger_holds_is_told() {
+    let publisher = Publisher::new("v13-other");
+    publisher.configure_and_grant(&format!("[lease]\nduration = '3s'\n{}", table("server")));
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "pgsvid", "namespace": "v13-other" },
+        "spec": { "holderIdentity": "stranger", "leaseDurationSeconds": 15 },
+    });
+    apply(&[lease]).unwrap();
+    let pgsvid = publisher.run();
+    as_printed(&pgsvid.code("secret-not-kept"));
+    // It is not renewed.
+    pgsvid.event("secrets-handed-over");
+    // A label is no reason to stop, and a Lease that vanishes is taken again.
+    publisher.kubectl(&["label", "lease", "pgsvid", "a=b"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(pgsvid.count("lease-lost"), 0);
+    publisher.kubectl(&["delete", "lease", "pgsvid"]);
+    pgsvid.event("lease-lost");
+    wait("it has the Lease again", || pgsvid.count("lease-acquired") == 2);
 }
 
 #[test]
@@ -251,7 +318,7 @@ fn v16_a_policy_that_refuses_a_secret_is_told_apart_from_missing_rights() {
 #[test]
 fn v18_a_field_that_is_no_longer_configured_is_removed() {
     let (publisher, pgsvid) = writing("v18");
-    drop(pgsvid);
+    pgsvid.0.terminate(LIMIT);
     publisher.configure("[[secrets]]\nname = 'server'\nfields = { 'tls.crt' = 'chain' }\n");
     let pgsvid = publisher.run();
     pgsvid.event("secrets-handed-over");

@@ -66,6 +66,9 @@ fn v04_v14_only_what_differs_is_written_and_fields_of_others_do_not_count() {
     assert_eq!(step(Some(&live(|_| {}))), Step::Nothing);
     let edited = live(|it| {
         it["data"]["tls.crt"] = json!("eA==");
+        // An update takes the field from those who have applied it.
+        let ours = &mut it["metadata"]["managedFields"][0]["fieldsV1"];
+        ours["f:data"].as_object_mut().unwrap().remove("f:tls.crt");
         it["metadata"]["managedFields"].as_array_mut().unwrap().push(manager(
             "kubectl-edit",
             "Update",
@@ -73,10 +76,16 @@ fn v04_v14_only_what_differs_is_written_and_fields_of_others_do_not_count() {
         ));
     });
     let fields = vec!["data.tls.crt".to_owned()];
-    assert_eq!(step(Some(&edited)), Step::Apply { fields, by: vec!["kubectl-edit".to_owned()] });
-    let unlabelled = live(|it| it["metadata"]["labels"] = json!({}));
+    assert_eq!(
+        step(Some(&edited)),
+        Step::Apply { fields, by: vec!["kubectl-edit".to_owned()], is_own: false }
+    );
+    let unlabelled = live(|it| {
+        it["metadata"]["labels"] = json!({});
+        it["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"] = json!({});
+    });
     let fields = vec!["metadata.labels.app".to_owned()];
-    assert_eq!(step(Some(&unlabelled)), Step::Apply { fields, by: Vec::new() });
+    assert_eq!(step(Some(&unlabelled)), Step::Apply { fields, by: Vec::new(), is_own: false });
     let object = object(&target(false), &wanted(), Some(&edited), MANAGER);
     assert_eq!(
         (&object["metadata"]["uid"], &object["metadata"]["resourceVersion"]),
@@ -116,7 +125,7 @@ fn v06_an_immutable_secret_is_told_unless_it_is_right() {
 fn v18_a_field_that_is_no_longer_configured_is_given_up() {
     let before =
         live(|it| it["metadata"]["managedFields"][0]["fieldsV1"]["f:data"]["f:old"] = json!({}));
-    let none = || Step::Apply { fields: Vec::new(), by: Vec::new() };
+    let none = || Step::Apply { fields: Vec::new(), by: Vec::new(), is_own: false };
     assert_eq!(step(Some(&before)), none());
     let never = live(|it| it["metadata"]["managedFields"] = json!([]));
     assert_eq!(step(Some(&never)), none());
@@ -126,9 +135,53 @@ fn v18_a_field_that_is_no_longer_configured_is_given_up() {
         uid: "y".to_owned(),
         ..OwnerReference::default()
     });
-    let fields = vec!["metadata.ownerReferences".to_owned()];
+    // Somebody else has created it.
+    assert_eq!(judge(&owned, &wanted(), Some(&live(|_| {})), MANAGER), Step::Nothing);
+    let of_another =
+        json!({ "f:metadata": { "f:ownerReferences": { ".": {}, r#"k:{"uid":"z"}"#: {} } } });
+    let created = |value: &Value| {
+        live(|it| {
+            it["metadata"]["managedFields"][0]["fieldsV1"]["f:type"] = json!({});
+            let other =
+                json!({ "manager": "eso", "operation": "Apply", "fieldsV1": value.clone() });
+            it["metadata"]["managedFields"].as_array_mut().unwrap().push(other);
+        })
+    };
+    let fields = vec![r#"metadata.ownerReferences.k:{"uid":"y"}"#.to_owned()];
     assert_eq!(
-        judge(&owned, &wanted(), Some(&live(|_| {})), MANAGER),
-        Step::Apply { fields, by: Vec::new() }
+        judge(&owned, &wanted(), Some(&created(&of_another)), MANAGER),
+        Step::Apply { fields, by: Vec::new(), is_own: false }
     );
+    let same = json!({ "f:metadata": { "f:ownerReferences": { r#"k:{"uid":"y"}"#: {} } } });
+    assert!(matches!(judge(&owned, &wanted(), Some(&created(&same)), MANAGER), Step::Owned { .. }));
+}
+
+#[test]
+fn v04_a_field_that_another_pgsvid_has_applied_is_told_apart() {
+    // It is still recorded for the manager's name, although the value is another one.
+    let applied = live(|it| it["data"]["tls.crt"] = json!("eA=="));
+    let fields = vec!["data.tls.crt".to_owned()];
+    assert_eq!(step(Some(&applied)), Step::Apply { fields, by: Vec::new(), is_own: true });
+}
+
+#[test]
+fn v05_v06_what_will_keep_the_next_set_out_is_seen_before() {
+    let mut typed = target(true);
+    typed.kind = "kubernetes.io/tls".to_owned();
+    let odd = live(|it| {
+        it["immutable"] = json!(true);
+        it["metadata"]["managedFields"]
+            .as_array_mut()
+            .unwrap()
+            .push(manager("argocd", "Apply", "tls.crt"));
+    });
+    assert_eq!(
+        doubts(&typed, &odd, MANAGER),
+        [
+            Doubt::Kind("Opaque".to_owned()),
+            Doubt::Immutable,
+            Doubt::Owned(vec!["argocd".to_owned()])
+        ]
+    );
+    assert!(doubts(&target(false), &live(|_| {}), MANAGER).is_empty());
 }

@@ -74,13 +74,21 @@ async fn answer(
     };
     match fault {
         Fault::Silent => std::future::pending().await,
+        Fault::Leases(code) if path.contains("/leases") => {
+            return Ok(refused((code, "", "as the test says".to_owned())));
+        }
+        Fault::Watches(code) if query.contains_key("watch") => {
+            return Ok(refused((code, "", "as the test says".to_owned())));
+        }
         Fault::Status(code) => return Ok(refused((code, "", "as the test says".to_owned()))),
         Fault::Garbage => return Ok(whole(200, "<html>no</html>")),
         Fault::Endless => return Ok(endless("x".repeat(60_000))),
         _ => {}
     }
     if path.ends_with("selfsubjectaccessreviews") {
-        let answer = json!({ "status": { "allowed": fault != Fault::Forbidden } });
+        let is_of_watch = body["spec"]["resourceAttributes"]["verb"] == "watch";
+        let is_denied = fault == Fault::Forbidden || (fault == Fault::Watches(403) && is_of_watch);
+        let answer = json!({ "status": { "allowed": !is_denied } });
         return Ok(whole(201, &answer.to_string()));
     }
     if path.ends_with("selfsubjectreviews") {
@@ -96,7 +104,7 @@ async fn answer(
                 json!({ "type": "MODIFIED", "object": { "metadata": { "resourceVersion": "1" } } });
             return Ok(endless(format!("{event}\n")));
         }
-        return Ok(watch(&shared, &path, &query));
+        return Ok(watch(&shared, &path, &query, fault == Fault::LongEvent));
     }
     let mut state = shared.state();
     let found = |object: Option<&Value>| {
@@ -104,6 +112,9 @@ async fn answer(
     };
     let done = match head.method {
         Method::GET => found(state.objects.get(&path)),
+        Method::PATCH if matches!(fault, Fault::Name(name) if path.ends_with(name)) => {
+            Err((422, "Invalid", "as the test says".to_owned()))
+        }
         Method::PATCH => {
             let manager = query.get("fieldManager").cloned().unwrap_or_default();
             state.apply(&shared, &path, &manager, &body)
@@ -121,19 +132,38 @@ async fn answer(
     })
 }
 
-fn watch(shared: &Arc<Shared>, list: &str, query: &HashMap<String, String>) -> Response<Body> {
+fn watch(
+    shared: &Arc<Shared>,
+    list: &str,
+    query: &HashMap<String, String>,
+    is_long: bool,
+) -> Response<Body> {
     let name = query.get("fieldSelector").and_then(|it| it.strip_prefix("metadata.name="));
     let path = format!("{list}/{}", name.unwrap_or_default());
     let mut events = shared.events.subscribe();
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     let since = query.get("resourceVersion").cloned();
     let present = shared.state().objects.get(&path).cloned();
+    // It was deleted since.
+    let is_gone = present.is_none() && since.is_some();
     let present =
         present.filter(|it| since.is_none_or(|since| it["metadata"]["resourceVersion"] != since));
     tokio::spawn(async move {
         let line = |event: &Value| Bytes::from(format!("{event}\n"));
+        if is_long {
+            let filler = json!({ "type": "MODIFIED", "object": { "more": "x".repeat(2 << 20) } });
+            if sender.send_data(line(&filler)).await.is_err() {
+                return;
+            }
+        }
         if let Some(object) = present {
             let event = json!({ "type": "ADDED", "object": { "metadata": object["metadata"] } });
+            if sender.send_data(line(&event)).await.is_err() {
+                return;
+            }
+        }
+        if is_gone {
+            let event = json!({ "type": "DELETED", "object": { "metadata": {} } });
             if sender.send_data(line(&event)).await.is_err() {
                 return;
             }

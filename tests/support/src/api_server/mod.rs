@@ -27,6 +27,12 @@ pub enum Fault {
     None,
     /// Each request with this HTTP status.
     Status(u16),
+    /// Each request about a Lease with this HTTP status.
+    Leases(u16),
+    /// Each write of the Secret with this name by a refusal.
+    Name(&'static str),
+    /// Each watch with this HTTP status.
+    Watches(u16),
     /// Each write with this HTTP status; it is a fault of one field (`FieldValueTooLong`).
     TooLong,
     /// RBAC grants nothing.
@@ -39,6 +45,8 @@ pub enum Fault {
     Endless,
     /// Each watch by events without end.
     Flood,
+    /// Each watch by an event that is longer than anybody reads, then as it should.
+    LongEvent,
     /// Each write is stored with other contents.
     Altering,
 }
@@ -79,6 +87,11 @@ impl Shared {
 /// The path of a Secret.
 fn path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/{name}")
+}
+
+/// The path of a Lease.
+fn lease_path(namespace: &str, name: &str) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}")
 }
 
 impl ApiServer {
@@ -165,7 +178,21 @@ impl ApiServer {
         let mut state = self.shared.state();
         let path = path(namespace, name);
         let mut object = state.objects.get(&path).expect("the Secret exists").clone();
+        let before = object["data"].clone();
         change(&mut object);
+        // An update takes a field from those who have applied it.
+        let changed: Vec<String> = before
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, value)| object["data"].get(key) != Some(value))
+            .map(|(key, _)| format!("f:{key}"))
+            .collect();
+        for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+            if let Some(fields) = entry["fieldsV1"]["f:data"].as_object_mut() {
+                fields.retain(|key, _| !changed.contains(key));
+            }
+        }
         state.store(&self.shared, &path, object, "MODIFIED");
     }
 
@@ -177,6 +204,31 @@ impl ApiServer {
             state.version += 1;
             let _ = self.shared.events.send((path, json!({ "type": "DELETED", "object": object })));
         }
+    }
+
+    /// Puts a Lease there, held by somebody else.
+    pub fn put_lease(&self, namespace: &str, name: &str, holder: &str, seconds: u64) {
+        let mut state = self.shared.state();
+        let object = json!({
+            "metadata": { "name": name, "namespace": namespace, "uid": format!("uid-{}", state.version) },
+            "spec": { "holderIdentity": holder, "leaseDurationSeconds": seconds },
+        });
+        state.store(&self.shared, &lease_path(namespace, name), object, "ADDED");
+    }
+
+    /// Labels a Lease: it has another version then.
+    pub fn label_lease(&self, namespace: &str, name: &str) {
+        let mut state = self.shared.state();
+        let path = lease_path(namespace, name);
+        if let Some(mut object) = state.objects.get(&path).cloned() {
+            object["metadata"]["labels"] = json!({ "version": state.version.to_string() });
+            state.store(&self.shared, &path, object, "MODIFIED");
+        }
+    }
+
+    /// Deletes a Lease.
+    pub fn delete_lease(&self, namespace: &str, name: &str) {
+        self.shared.state().objects.remove(&lease_path(namespace, name));
     }
 
     /// The requests so far, without watches: `GET /api/…`.

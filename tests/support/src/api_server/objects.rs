@@ -45,7 +45,10 @@ impl State {
         {
             return conflict("the object has been modified");
         }
-        let mut fields = json!({ "f:metadata": {}, "f:data": {}, "f:type": {} });
+        let mut fields = json!({ "f:metadata": {}, "f:data": {} });
+        if given.get("type").is_some() {
+            fields["f:type"] = json!({});
+        }
         for (key, value) in given["data"].as_object().into_iter().flatten() {
             object["data"][key] = value.clone();
             fields["f:data"][format!("f:{key}")] = json!({});
@@ -58,7 +61,10 @@ impl State {
         }
         if let Some(owners) = wants.get("ownerReferences") {
             object["metadata"]["ownerReferences"] = owners.clone();
-            fields["f:metadata"]["f:ownerReferences"] = json!({});
+            for owner in owners.as_array().into_iter().flatten() {
+                let key = format!("k:{}", json!({ "uid": owner["uid"] }));
+                fields["f:metadata"]["f:ownerReferences"][key] = json!({});
+            }
         }
         let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
         let mut entries: Vec<Value> =
