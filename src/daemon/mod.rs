@@ -76,11 +76,7 @@ pub async fn run(
     let identity = state.clone();
     let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
-    // The application may need them as soon as it starts.
-    let first_tokens = match &application {
-        Some(_) => config.tokens.iter().flat_map(crate::tokens::Settings::files).count(),
-        None => 0,
-    };
+    let first_tokens = first_tokens(config.tokens.as_ref(), application.is_some());
     let tokens = config.tokens.map(|settings| {
         let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);
         rotation.follow_tokens(written);
@@ -216,6 +212,11 @@ fn listening(
 }
 
 /// Waits once for a valid published set; returns its sum.
+/// How many files of tokens must be written before an application starts: it may need them at once.
+fn first_tokens(tokens: Option<&crate::tokens::Settings>, has_application: bool) -> usize {
+    tokens.filter(|_| has_application).map_or(0, |settings| settings.files().count())
+}
+
 /// Waits until a valid set is published, and this many files of tokens are written.
 async fn has_started(status: &mut Option<watch::Receiver<Status>>, tokens: usize) -> SetSum {
     let has_started = |status: &Status| {

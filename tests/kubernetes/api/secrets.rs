@@ -110,12 +110,12 @@ fn v08_the_printed_command_grants_the_right_to_watch() {
     publisher.configure(&table("server"));
     let rule =
         |verbs: &[&str]| json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": verbs });
-    let role = json!({
+    let granted = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": { "name": "few", "namespace": "v08-watch" },
         "rules": [rule(&["get", "patch", "create"])],
     });
-    apply(&[role]).unwrap();
+    apply(&[granted]).unwrap();
     publisher.kubectl(&[
         "create",
         "rolebinding",
