@@ -177,5 +177,5 @@ fn r06_with_a_part_of_the_configuration_in_each_set_no_reload_of_others_ends_the
 #[test]
 fn r06_with_stable_names_a_reload_of_others_in_the_middle_of_a_swap_ends_the_rest_api() {
     let node = at_rest("");
-    assert!(reloads_among_swaps(&node, 60), "{}", node.patroni.log());
+    assert!(reloads_among_swaps(&node, 240), "{}", node.patroni.log());
 }

@@ -14,7 +14,9 @@ fn r13_check_says_what_is_right_and_what_is_wrong() {
     assert!(found.iter().all(|(code, _)| code != "patroni-files-mix"), "{found:?}");
     assert!(found.iter().all(|(_, severity)| severity != "failure"), "{found:?}");
 
-    node.patroni.ctl(&["edit-config", "--set", "loop_wait=11", "--force"]).unwrap();
+    // Patroni may not have stored its configuration yet.
+    let edit = ["edit-config", "--set", "loop_wait=11", "--force"];
+    eventually(test_support::LIMIT, "it is edited", || node.patroni.ctl(&edit).is_ok());
     // The next loop knows it.
     eventually(test_support::LIMIT, "check sees it", || {
         is(&check(&node.setup), "patroni-loop-wait", "warning")
