@@ -102,8 +102,6 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
     }
     if !in_force.barriers.files() {
         reach = None;
-    }
-    if !in_force.barriers.files() {
         shared.clear();
     }
     Ok(Confined { config, in_force: Some(in_force), sockets, reach, shared, held })
@@ -214,17 +212,14 @@ fn rules(config: &Config) -> Rules {
     rules.modes.sort_unstable();
     rules.modes.dedup();
     for file in &config.rotation.extra_authorities {
-        rules.read.extend(around(file));
-        rules.files.push(file.clone());
+        read_again(&mut rules, file);
     }
     for file in config.place.password_files() {
-        rules.read.extend(around(file));
-        rules.files.push(file.to_owned());
+        read_again(&mut rules, file);
     }
     for server in &config.rotation.servers {
         if let Some(file) = &server.session.password_file {
-            rules.read.extend(around(file));
-            rules.files.push(file.clone());
+            read_again(&mut rules, file);
         }
         rules.sockets.extend(with_target(server.session.socket()));
         rules.connect.extend(server.verify.target.port(server.session.port));
@@ -236,8 +231,7 @@ fn rules(config: &Config) -> Rules {
     if let Some(api) = &config.rotation.patroni {
         rules.connect.extend(api.verify.target.port(0));
         if let Some(given) = &api.credentials {
-            rules.read.extend(around(&given.password_file));
-            rules.files.push(given.password_file.clone());
+            read_again(&mut rules, &given.password_file);
         }
     }
     for client in &config.rotation.clients {
@@ -250,8 +244,7 @@ fn rules(config: &Config) -> Rules {
         let passwords = fields.filter_map(|field| field.content.password_file());
         let files = [kubernetes.ca_file.as_path(), kubernetes.token_file.as_path()];
         for file in files.into_iter().chain(passwords) {
-            rules.read.extend(around(file));
-            rules.files.push(file.to_owned());
+            read_again(&mut rules, file);
         }
     }
     for served in &config.rotation.served {
@@ -273,14 +266,19 @@ fn rules(config: &Config) -> Rules {
         },
         Settings::Files(settings) => {
             for file in settings.paths.all() {
-                rules.read.extend(around(file));
-                rules.files.push(file.to_owned());
+                read_again(&mut rules, file);
             }
         }
     }
     rules.read.sort_unstable();
     rules.read.dedup();
     rules
+}
+
+/// Permits reading a file again and again, also after another one was put in its place.
+fn read_again(rules: &mut Rules, file: &Path) {
+    rules.read.extend(around(file));
+    rules.files.push(file.to_owned());
 }
 
 /// What the sandbox must permit for a file of /etc that is read again and again: the file, or the directory of its link's target, such as

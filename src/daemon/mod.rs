@@ -211,13 +211,12 @@ fn listening(
     listener
 }
 
-/// Waits once for a valid published set; returns its sum.
 /// How many files of tokens must be written before an application starts: it may need them at once.
 fn first_tokens(tokens: Option<&crate::tokens::Settings>, has_application: bool) -> usize {
     tokens.filter(|_| has_application).map_or(0, |settings| settings.files().count())
 }
 
-/// Waits until a valid set is published, and this many files of tokens are written.
+/// Waits once until a valid set is published, and this many files of tokens are written; returns the sum of the set.
 async fn has_started(status: &mut Option<watch::Receiver<Status>>, tokens: usize) -> SetSum {
     let has_started = |status: &Status| {
         let now = timing::now();

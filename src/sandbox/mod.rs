@@ -1,4 +1,5 @@
-//! What the process forbids itself: core dumps, what its starter has left open, files and ports that it does not need, other programs, and root's powers.
+//! What the process forbids itself: core dumps, what its starter has left open, files and ports that it does not need, other
+//! programs, and root's powers.
 //!
 //! [`enter`] is called once, before any other thread runs: threads inherit a sandbox, and a running thread cannot be put into
 //! one. What the kernel does not support is left out and reported, never silently.

@@ -12,6 +12,8 @@ const FREE: usize = 3;
 /// The pause after one more; it doubles with each further one.
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
+/// How many restorations are kept: with so many, the pause is the longest.
+const KEPT: usize = 16;
 
 /// Who has changed a Secret that held the set.
 pub(super) enum Writer<'a> {
@@ -39,8 +41,7 @@ impl Contest {
         let before = self.is_contested(now);
         self.0.retain(|at| now.duration_since(*at) < WINDOW);
         self.0.push_back(now);
-        // More are not told apart.
-        if self.0.len() > 16 {
+        if self.0.len() > KEPT {
             self.0.pop_front();
         }
         !before && self.is_contested(now)

@@ -11,7 +11,7 @@ use super::settings::{Secrets, Target};
 use crate::consumers::Attempt;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
-use crate::consumers::trouble::{Trouble, Weight};
+use crate::consumers::trouble::{Trouble, Weight, identity};
 use crate::finding::{Code, Finding, Severity};
 use crate::kubernetes::{self, Client, Error, Refusal};
 use crate::publish;
@@ -311,10 +311,7 @@ pub(super) fn trouble(attempt: &Attempt, why_not_newer: Finding) -> (Trouble, Ob
     let findings = attempt.findings.clone();
     let alarm = findings.iter().any(|found| found.severity == Severity::Failure);
     let weight = if alarm { Weight::Alarm } else { Weight::Pending };
-    let mut key = verdict.name().to_owned();
-    for Finding { code, object, .. } in &findings {
-        key.extend([" ", code.name(), "=", object.as_deref().unwrap_or_default()]);
-    }
+    let key = identity(verdict, "unwritten", &findings);
     let sentence = findings.first().map_or_else(
         || "the Secrets do not hold the published set".to_owned(),
         |found| match &found.cause {

@@ -20,6 +20,12 @@ const LASTED: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many versions of a Secret are known as pgsvid's own, or as seen.
 const KNOWN: usize = 16;
+/// How often a watch may fail in a row before that is told.
+const TRIES: u32 = 4;
+/// A watch that is open for so long works.
+const HELD: Duration = Duration::from_secs(5);
+/// How often a Secret without a watch is read at least.
+const BLIND: Duration = Duration::from_secs(30);
 
 /// What a watch has last reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,13 +38,6 @@ enum Seen {
     /// A watch was opened for the so-manieth time without a version from which it could go on: what happened before is not known.
     Gap(u32),
 }
-
-/// How often a watch may fail in a row before that is told.
-const TRIES: u32 = 4;
-/// A watch that is open for so long works.
-const HELD: Duration = Duration::from_secs(5);
-/// How often a Secret without a watch is read at least.
-const BLIND: Duration = Duration::from_secs(30);
 
 /// What is known of one watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

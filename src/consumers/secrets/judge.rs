@@ -43,14 +43,11 @@ pub(super) fn judge(
     let Some(live) = live else {
         return if target.create { Step::Create } else { Step::Missing };
     };
-    let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
-    let entries = &live.metadata.managed_fields;
     let owner = owner(target, Some(live), manager);
     let key = owner.map(OwnerReference::key);
     let differing = differing(target, wanted, live, owner.zip(key.as_deref()));
     if differing.is_empty() {
-        let ours = entries.iter().find(is_ours);
-        return if ours.is_some_and(|ours| is_exact(target, ours, key.as_deref())) {
+        return if ours(live, manager).is_some_and(|ours| is_exact(target, ours, key.as_deref())) {
             Step::Nothing
         } else {
             Step::Apply { fields: Vec::new(), by: Vec::new(), is_own: false }
@@ -59,7 +56,7 @@ pub(super) fn judge(
     if live.immutable == Some(true) && differing.iter().any(|path| path[0] == "data") {
         return Step::Immutable;
     }
-    let others = || entries.iter().filter(|it| !is_ours(it));
+    let others = || live.metadata.managed_fields.iter().filter(|it| !is_ours(it, manager));
     let has = |it: &ManagedFields, path: &[&str]| it.has(path);
     let mut applied = BTreeSet::new();
     let mut declared = BTreeSet::new();
@@ -78,8 +75,8 @@ pub(super) fn judge(
     let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
     let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
     // An update takes a field from those who have applied it: what is still recorded was applied.
-    let ours = entries.iter().find(is_ours);
-    let is_own = ours.is_some_and(|ours| differing.iter().any(|path| ours.has(path)));
+    let is_own =
+        ours(live, manager).is_some_and(|ours| differing.iter().any(|path| ours.has(path)));
     Step::Apply {
         is_own,
         fields: differing.iter().map(|path| path.join(".")).collect(),
@@ -127,11 +124,23 @@ fn owner<'a>(
     live: Option<&Secret>,
     manager: &str,
 ) -> Option<&'a OwnerReference> {
-    let is_ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
-    let is_created = live.is_none_or(|live| {
-        live.metadata.managed_fields.iter().find(is_ours).is_some_and(|it| it.has(&["type"]))
-    });
+    let is_created = live.is_none_or(|live| has_created(live, manager));
     target.owner.as_ref().filter(|_| is_created)
+}
+
+/// Whether it records what pgsvid applies.
+fn is_ours(entry: &ManagedFields, manager: &str) -> bool {
+    entry.manager == manager && entry.is_applied()
+}
+
+/// The record of what pgsvid has applied to a Secret.
+fn ours<'a>(live: &'a Secret, manager: &str) -> Option<&'a ManagedFields> {
+    live.metadata.managed_fields.iter().find(|it| is_ours(it, manager))
+}
+
+/// Whether pgsvid has created a Secret: it applies the type of no other.
+fn has_created(live: &Secret, manager: &str) -> bool {
+    ours(live, manager).is_some_and(|it| it.has(&["type"]))
 }
 
 /// The paths of the fields that are not as they should be. An owner comes with its key in `managedFields`.
@@ -203,9 +212,8 @@ pub(super) fn object(
         Some(live) => {
             object["metadata"]["uid"] = json!(live.metadata.uid);
             object["metadata"]["resourceVersion"] = json!(live.metadata.resource_version);
-            let ours = |it: &&ManagedFields| it.manager == manager && it.is_applied();
             // Leaving it out would remove it, and it can never be changed.
-            if live.metadata.managed_fields.iter().find(ours).is_some_and(|it| it.has(&["type"])) {
+            if has_created(live, manager) {
                 object["type"] = json!(live.kind);
             }
         }

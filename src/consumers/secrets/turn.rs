@@ -1,5 +1,6 @@
 //! The task that holds the Lease, and says whether this replica writes.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -37,16 +38,6 @@ impl Standing {
     pub(super) fn is_writer(&self, now: Instant) -> bool {
         matches!(self, Self::Writes(until) if now < *until)
     }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Writes(_) => "writes",
-            Self::Waits(_) => "waits",
-            Self::Resigned(_) => "resigned",
-            Self::Fails(_) => "fails",
-        }
-    }
 }
 
 /// Whether this replica should have the Lease.
@@ -72,8 +63,8 @@ impl Candidacy {
 /// The task, which ends when this is dropped.
 pub(super) struct Turn {
     standing: watch::Receiver<Standing>,
-    /// The standing in the last attempt.
-    handled: &'static str,
+    /// The kind of standing in the last attempt.
+    handled: Discriminant<Standing>,
     task: AbortHandle,
     client: Arc<Client>,
     settings: Settings,
@@ -100,7 +91,8 @@ impl Turn {
         let election = Election::new(&identity, settings.duration);
         let task = hold(Arc::clone(&client), settings.clone(), election, candidacy, report);
         let task = tokio::spawn(task);
-        Self { standing, handled: "unknown", task: task.abort_handle(), client, settings, identity }
+        let handled = discriminant(&Standing::Unknown);
+        Self { standing, handled, task: task.abort_handle(), client, settings, identity }
     }
 
     /// The present standing, which an attempt handles. Waits a moment for the first.
@@ -108,7 +100,7 @@ impl Turn {
         let known = self.standing.wait_for(|it| !matches!(it, Standing::Unknown));
         drop(tokio::time::timeout(longest, known).await);
         let standing = self.now();
-        self.handled = standing.name();
+        self.handled = discriminant(&standing);
         standing
     }
 
@@ -117,10 +109,10 @@ impl Turn {
         self.standing.borrow().clone()
     }
 
-    /// Ends when the standing is another than in the last attempt. Safe to cancel.
+    /// Ends when the standing is of another kind than in the last attempt. Safe to cancel.
     pub(super) async fn changed(&mut self) {
         let handled = self.handled;
-        if self.standing.wait_for(|it| it.name() != handled).await.is_err() {
+        if self.standing.wait_for(|it| discriminant(it) != handled).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

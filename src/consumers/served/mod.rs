@@ -67,13 +67,10 @@ pub(crate) async fn look_once(
 ) -> Vec<Finding> {
     let mut resolver = Resolver::default();
     let mut instances = Instances::default();
-    let (found, failed) = match resolver.addresses(&settings.host).await {
-        Ok(found) => (instances.choose(found), None),
-        Err(error) => (Vec::new(), Some(error)),
+    let found = match resolver.addresses(&settings.host).await {
+        Ok(found) => instances.choose(found),
+        Err(error) => return vec![explain::without_address(settings, Some(&error))],
     };
-    if let Some(error) = &failed {
-        return vec![explain::without_address(settings, Some(error))];
-    }
     let expected = Expected::of(material, &[], Vec::new());
     let now = timing::now();
     let age = now.duration_since(material.leaf().not_before()).unwrap_or_default();

@@ -62,9 +62,9 @@ pub(super) async fn section(
     if let Some(material) = answers {
         let client = Client::of(&material, timing::now());
         let wait = patroni::loop_wait((&hosts, port), client.as_ref()).await;
+        section.extend(open((&hosts, port), client.as_ref()).await);
         drop(client);
         verify::wipe_stack();
-        section.extend(open(api, &material).await);
         section.add(match wait {
             Ok(wait) => of_loop_wait(wait, api.loads_within, api.part.is_some()),
             Err(error) => {
@@ -114,19 +114,15 @@ async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Ve
 
 /// Who may change the cluster: anyone, or any workload with a certificate. Patroni itself is asked, because it ignores a password
 /// that it does not demand.
-async fn open(api: &RestApi, material: &Material) -> Option<Finding> {
-    let (hosts, port) = api.place();
+async fn open(place: (&[String], u16), client: Option<&Client>) -> Option<Finding> {
     let fix = "set restapi.authentication and verify_client: required on each node, and patroni.username and patroni.password_file here; at least set \
                allowlist: [127.0.0.1] and allowlist_include_members: true in restapi (docs/patroni.md)";
-    if let Ok(true) = patroni::may_configure((&hosts, port), None).await {
+    if let Ok(true) = patroni::may_configure(place, None).await {
         let text = "anyone who reaches Patroni's REST API can change this cluster and run programs as Patroni's user";
         let cause = "it accepts a change of its configuration without a certificate and without a password; a request can set callbacks and archive_command";
         return Some(Finding::failure(Code::PatroniOpen, text).cause(cause).fix(fix));
     }
-    let client = Client::of(material, timing::now());
-    let admitted = patroni::may_configure((&hosts, port), client.as_ref()).await;
-    drop(client);
-    verify::wipe_stack();
+    let admitted = patroni::may_configure(place, client).await;
     let text = "any workload with a certificate of the published authorities can change this cluster and run programs as Patroni's user, \
                 from each address that restapi.allowlist admits";
     let cause = "it accepts a change of its configuration without a password; a request can set callbacks and archive_command";

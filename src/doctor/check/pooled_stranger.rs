@@ -81,7 +81,9 @@ fn roles(config: &Config, settings: &Settings) -> Vec<String> {
 /// A database that PgBouncer knows.
 fn database(config: &Config, settings: &Settings) -> String {
     let of_service = config.service().and_then(|it| it.options.get("dbname").cloned());
-    let known = || pgbouncer::backends(settings).into_iter().map(|backend| backend.database);
-    let known = || known().find(|name| name != "*");
+    let known = || {
+        let mut databases = pgbouncer::backends(settings).into_iter().map(|it| it.database);
+        databases.find(|name| name != "*")
+    };
     of_service.or_else(known).unwrap_or_else(|| "postgres".to_owned())
 }
