@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, MISUSED, Settings, complain, load, not_kept, run_with, timeout};
+use super::flags::{Settings, timeout};
+use super::output::complain;
+use super::run::run_with;
+use super::{Failure, MISUSED, load, not_kept};
 use crate::config::{Driver, Environment, Flags};
 use crate::daemon::Application;
 use crate::hooks;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Failure, MISUSED, Settings, load, on_one_thread, say};
+use super::flags::Settings;
+use super::output::say;
+use super::{Failure, MISUSED, load, on_one_thread};
 use crate::config::Environment;
 use crate::daemon::{self, Fetched, Publication, PublishedBy};
 use crate::tokens::Writer;

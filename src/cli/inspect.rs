@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Format, MISUSED, colours, say, say_json};
+use super::flags::Format;
+use super::output::{colours, say, say_json};
+use super::{Failure, MISUSED};
 use crate::config::{Environment, Flags, Parts};
 use crate::doctor::inspect::{self, Request, inspect};
 use crate::timing;

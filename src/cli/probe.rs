@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Format, MISUSED, colours, complain, on_one_thread, say, say_json};
+use super::flags::Format;
+use super::output::{colours, complain, say, say_json};
+use super::{Failure, MISUSED, on_one_thread};
 use crate::config::{Environment, Flags, Parts};
 use crate::doctor::probe::{ProbedServer, Request, Seen, look};
 use crate::text::harmless_json;

@@ -6,7 +6,9 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, MISUSED, Settings, lines, on_one_thread, say};
+use super::flags::Settings;
+use super::output::{lines, say};
+use super::{Failure, MISUSED, on_one_thread};
 use crate::config::{self, Environment, Flags, Parts};
 use crate::kubernetes::Subject;
 use crate::setup::{self, Apply, Owner, Piece, Revert, text};

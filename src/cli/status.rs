@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{FAILED, Failure, Format, MISUSED, Settings, colours, complain, say, say_json};
+use super::flags::{Format, Settings};
+use super::output::{colours, complain, say, say_json};
+use super::{FAILED, Failure, MISUSED};
 use crate::config::{self, Environment};
 use crate::http::{self, AskError, Listen, Question};
 use crate::text::{harmless, harmless_json};

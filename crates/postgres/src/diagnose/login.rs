@@ -1,38 +1,15 @@
 //! Why a login over TLS with a certificate is refused, in terms of `pg_hba.conf` and `pg_ident.conf`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::access::{AccessFacts, place};
 use super::failure;
+use super::login_rules::{RefusedLogin, deciding};
 use crate::sql::statements::identifier;
-use crate::sql::{Address, HbaRule, Psql, statements, system_user, word};
+use crate::sql::{HbaRule, LONGEST_NAME, statements, stored_name, system_user, word};
 use pgsvid_base::entries;
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_material::Certificate;
-
-/// A login attempt.
-#[derive(Debug, Clone)]
-pub struct RefusedLogin<'a> {
-    /// The requested role.
-    pub role: &'a str,
-    /// The requested database.
-    pub database: &'a str,
-    /// The client's address, as the server sees it.
-    pub from: IpAddr,
-    /// The certificate that was shown.
-    pub leaf: &'a Certificate,
-    /// Whether it is for replication, which uses no database.
-    pub replication: bool,
-    /// The groups of `pg_hba.conf` that the role is a member of; `None` if that is not known.
-    pub groups: Option<&'a BTreeSet<String>>,
-    /// The server's address, as it was dialled.
-    pub to: Option<IpAddr>,
-    /// PostgreSQL's message.
-    pub message: &'a str,
-    /// How a superuser reaches the server.
-    pub psql: &'a Psql,
-}
 
 /// The cause, and the line to add, of an attempt that PostgreSQL refused with SQLSTATE 28000.
 #[must_use]
@@ -95,7 +72,7 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
 /// PostgreSQL accepted the certificate, but not the role (PostgreSQL: `miscinit.c`, `InitializeSessionUserId`): no line of a
 /// file is wrong. In other languages than English the general finding mentions this as a possibility.
 fn refused_role(login: &RefusedLogin<'_>) -> Option<Finding> {
-    let role = cut(login.role);
+    let role = stored_name(login.role);
     let rest = login.message.strip_prefix("role \"")?.strip_prefix(role)?;
     let (code, text, statement) = match rest {
         "\" does not exist" => (
@@ -120,9 +97,10 @@ fn refused_role(login: &RefusedLogin<'_>) -> Option<Finding> {
 /// The method of a line that lets in the certificate as the role, with its options, and the line that `pg_ident.conf` needs
 /// where the certificate's name is not the role's.
 fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<String>) {
-    let mapping = |name: &str| Some(format!("spiffe {} {}", system_user(name), word(cut(role))));
+    let mapping =
+        |name: &str| Some(format!("spiffe {} {}", system_user(name), word(stored_name(role))));
     match leaf.common_name().filter(|name| !name.is_empty()) {
-        Some(name) if name == role && cut(role) == role => ("cert", None),
+        Some(name) if name == role && stored_name(role) == role => ("cert", None),
         Some(name) => ("cert map=spiffe", mapping(&name)),
         None => {
             let name = leaf.distinguished_name();
@@ -155,69 +133,6 @@ pub fn more_connections(role: &str, database: &str) -> String {
     )
 }
 
-/// What PostgreSQL's message says. It is in English unless `lc_messages` says otherwise; then nothing is read from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Message {
-    /// No line matched.
-    NoLine,
-    /// A line with the method `reject` matched.
-    Rejected,
-    /// A line matched whose authentication failed.
-    Failed,
-    Other,
-}
-
-impl Message {
-    fn of(words: &str) -> Self {
-        if words.starts_with("no pg_hba.conf entry") {
-            Self::NoLine
-        } else if words.starts_with("pg_hba.conf rejects") {
-            Self::Rejected
-        } else if words.contains("authentication failed") {
-            Self::Failed
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Whether the message fits a line.
-    fn suits(self, rule: &HbaRule) -> bool {
-        match self {
-            Self::NoLine => false,
-            Self::Rejected => rule.method == "reject",
-            Self::Failed => rule.method != "reject",
-            Self::Other => true,
-        }
-    }
-}
-
-/// The line that decides; otherwise the first one for which that is unknown.
-fn deciding<'a>(
-    access: &'a AccessFacts,
-    login: &RefusedLogin<'_>,
-) -> (Option<&'a HbaRule>, Option<&'a HbaRule>) {
-    let message = Message::of(login.message);
-    let mut perhaps = Vec::new();
-    for rule in &access.rules {
-        match matches(rule, login) {
-            // PostgreSQL has read another version of the file if its message does not fit a line that matches.
-            Some(true) if perhaps.is_empty() => return (Some(rule), None),
-            Some(true) => {
-                perhaps.extend(Some(rule).filter(|rule| message.suits(rule)));
-                break;
-            }
-            None if message.suits(rule) => perhaps.push(rule),
-            Some(false) | None => {}
-        }
-    }
-    match perhaps[..] {
-        [] => (None, None),
-        // The message is about this line only.
-        [rule] if message != Message::Other => (Some(rule), None),
-        [rule, ..] => (None, Some(rule)),
-    }
-}
-
 /// The start of a line for this login.
 fn line(login: &RefusedLogin<'_>) -> String {
     let RefusedLogin { role, database, from, replication, .. } = login;
@@ -225,22 +140,11 @@ fn line(login: &RefusedLogin<'_>) -> String {
     format!("hostssl {database} {} {from}/{}", word(role), bits(*from))
 }
 
-/// How many bytes of a name PostgreSQL keeps (`NAMEDATALEN`).
-const LONGEST_NAME: usize = 63;
-
-/// A role's name as PostgreSQL stores it: cut at the end of a character.
-fn cut(role: &str) -> &str {
-    let mut end = LONGEST_NAME.min(role.len());
-    while !role.is_char_boundary(end) {
-        end -= 1;
-    }
-    role.get(..end).unwrap_or(role)
-}
-
 /// A line of `cert` decides, but the certificate's name does not match.
 fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) -> Finding {
     let asked_for = login.role;
-    let RefusedLogin { role, leaf, .. } = RefusedLogin { role: cut(asked_for), ..login.clone() };
+    let RefusedLogin { role, leaf, .. } =
+        RefusedLogin { role: stored_name(asked_for), ..login.clone() };
     let here = place(&access.hba, rule);
     let seen = seen(leaf);
     let reload = login.psql.execute("SELECT pg_catalog.pg_reload_conf()");
@@ -368,56 +272,8 @@ fn admitting_lines(login: &RefusedLogin<'_>) -> String {
         "`{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and `spiffe {} {}` in pg_ident.conf",
         line(login),
         system_user(&login.leaf.distinguished_name()),
-        word(cut(login.role))
+        word(stored_name(login.role))
     )
-}
-
-/// Whether the line matches such a login; `None` if pgsvid cannot tell.
-fn matches(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
-    if !rule.matches_tls() {
-        return Some(false);
-    }
-    let parts = [for_database(rule, login), about_role(rule, login), matches_address(rule, login)];
-    if parts.contains(&Some(false)) {
-        return Some(false);
-    }
-    (!parts.contains(&None)).then_some(true)
-}
-
-fn for_database(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
-    if login.replication {
-        return Some(rule.databases.iter().any(|word| word == "replication"));
-    }
-    let is_role = |word: &String| matches!(word.as_str(), "samerole" | "samegroup");
-    match (rule.is_for(login.database, cut(login.role)), login.groups) {
-        // Group names are the only words that pgsvid cannot judge alone, and here the groups are known.
-        (None, Some(groups)) if !rule.databases.iter().any(|word| word.starts_with(['/', '@'])) => {
-            let database = login.database;
-            Some(
-                rule.databases.iter().any(is_role)
-                    && (groups.contains(database) || cut(login.role) == database),
-            )
-        }
-        (answer, _) => answer,
-    }
-}
-
-fn about_role(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
-    let answer = rule.is_about(cut(login.role));
-    let Some(groups) = login.groups.filter(|_| answer.is_none()) else { return answer };
-    if rule.groups().any(|group| groups.contains(group)) {
-        return Some(true);
-    }
-    (!rule.users.iter().any(|word| word.starts_with(['/', '@']))).then_some(false)
-}
-
-fn matches_address(rule: &HbaRule, login: &RefusedLogin<'_>) -> Option<bool> {
-    let Some(address) = &rule.address else { return Some(false) };
-    match (address.holds(login.from), address) {
-        // The client is on the server's machine.
-        (None, Address::SameHost | Address::SameNet) if login.to == Some(login.from) => Some(true),
-        (answer, _) => answer,
-    }
 }
 
 fn bits(address: IpAddr) -> u8 {

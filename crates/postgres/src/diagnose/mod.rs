@@ -6,6 +6,7 @@ mod curves;
 mod files;
 mod local_lines;
 mod login;
+mod login_rules;
 mod maps;
 mod openssl;
 mod order;
@@ -24,7 +25,8 @@ pub use access::{AccessFacts, JudgedMapping, Misread, SHARED, access, misread, s
 pub use common_names::named_superusers;
 pub use files::refused_files;
 pub use local_lines::local_logins;
-pub use login::{RefusedLogin, line_by_certificate, more_connections, refused_login};
+pub use login::{line_by_certificate, more_connections, refused_login};
+pub use login_rules::RefusedLogin;
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
 pub use other_settings::{AT_A_START, doubtful, refused, refused_settings};

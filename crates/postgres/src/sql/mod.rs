@@ -15,6 +15,7 @@ mod outgoing;
 mod owned;
 mod password;
 mod patience;
+mod queries;
 mod refusal;
 mod remedy;
 mod replication;
@@ -62,7 +63,7 @@ pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
 pub use transaction::Outcome;
 pub use views::AccessViews;
-pub use words::{list_file, system_user, unquoted_system_user, word};
+pub use words::{LONGEST_NAME, list_file, stored_name, system_user, unquoted_system_user, word};
 
 /// How to reach the PostgreSQL that pgsvid reloads.
 #[derive(Debug, Clone)]

@@ -2,9 +2,7 @@
 
 use super::Settings;
 use super::error::Error;
-
-/// How many bytes of a name PostgreSQL keeps (`NAMEDATALEN`).
-const LONGEST_NAME: usize = 63;
+use super::words::stored_name;
 
 /// The reason. PostgreSQL's messages are English unless its `lc_messages` says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +36,7 @@ impl Refusal {
     #[must_use]
     pub fn of(error: &Error, settings: &Settings) -> Option<Self> {
         let Error::Refused { code, text, login: true } = error else { return None };
-        let (role, database) = (cut(&settings.user), cut(&settings.database));
+        let (role, database) = (stored_name(&settings.user), stored_name(&settings.database));
         match code.code() {
             "28P01" => Some(Self::Password),
             "28000" if *text == format!("role \"{role}\" does not exist") => Some(Self::NoRole),
@@ -60,13 +58,4 @@ impl Refusal {
             _ => None,
         }
     }
-}
-
-/// A name as PostgreSQL stores it: cut at the end of a character.
-fn cut(name: &str) -> &str {
-    let mut end = LONGEST_NAME.min(name.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name.get(..end).unwrap_or(name)
 }

@@ -157,6 +157,19 @@ pub fn list_file(word: &str) -> Option<&str> {
     word.strip_prefix('@').filter(|path| !path.is_empty())
 }
 
+/// How many bytes of a name PostgreSQL keeps (`NAMEDATALEN`).
+pub const LONGEST_NAME: usize = 63;
+
+/// A name as PostgreSQL stores it: cut at the end of a character.
+#[must_use]
+pub fn stored_name(name: &str) -> &str {
+    let mut end = LONGEST_NAME.min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.get(..end).unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
