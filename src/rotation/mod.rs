@@ -14,12 +14,13 @@ mod once;
 mod order;
 mod outcome;
 mod pace;
+mod publishing;
 mod record;
 mod report;
+mod settings;
 mod turns;
 mod waiting;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,45 +37,17 @@ pub use once::{NotPublished, Once, PublishedBy, is_young};
 use order::Order;
 use pace::Pace;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
+pub use settings::Settings;
 use turns::{Turn, Turns};
 
-use crate::consumers::{
-    ClientLogin, Consumer, Pooler, Publication, RestApi, SecretsSettings, ServedAddress, Server,
-};
-use crate::hooks::{Answer, Hook, Line};
-use crate::material::{Expectations, Material, Names};
+use crate::consumers::{Consumer, Publication};
+use crate::hooks::{Answer, Line};
+use crate::material::{Expectations, Material};
 use crate::publish::{self, Opened, Target};
 use crate::source::{ExtraAuthorities, Identity, SourceState, UnreadableAuthorities};
 use crate::status::{self, Naming, Pulse, Status};
 use crate::timing::{self, Backoff};
 use crate::watching::{Changes, Watching};
-
-/// The settings of the loop.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The requirements for a set of an earlier run.
-    pub expectations: Expectations,
-    /// The names of the set on disk at the start, even if the configuration has changed since it was written.
-    pub before: Option<Names>,
-    /// PEM files whose certificates are appended to the bundle.
-    pub extra_authorities: Vec<PathBuf>,
-    /// Shortest time between two publications of an identity that changes again and again; zero means no limit.
-    pub publish_every: Duration,
-    /// The servers that read the published set, if any.
-    pub servers: Vec<Server>,
-    /// Each PgBouncer that reads it, if any.
-    pub poolers: Vec<Pooler>,
-    /// The REST API of the Patroni that reads it, if any.
-    pub patroni: Option<RestApi>,
-    /// The logins that prove that a client is let in with the set, if any.
-    pub clients: Vec<ClientLogin>,
-    /// The Kubernetes Secrets that it is written to, if any.
-    pub secrets: Option<SecretsSettings>,
-    /// The servers of others that are looked at, if any.
-    pub served: Vec<ServedAddress>,
-    /// The commands and signals that follow a publication.
-    pub hooks: Vec<Hook>,
-}
 
 /// Why the loop cannot continue.
 #[derive(Debug, thiserror::Error)]
@@ -176,38 +149,7 @@ impl Rotation {
         line: Option<Line>,
     ) -> Result<(Self, watch::Receiver<Status>), Error> {
         let pulse = Pulse::default();
-        let exposed = opened.is_exposed();
-        let Settings { servers, poolers, patroni, clients, secrets, served, .. } = settings;
-        let others = patroni.iter().len() + clients.len() + secrets.iter().len() + served.len();
-        let several = servers.len() + poolers.len() + others > 1;
-        let label = |name: &str| several.then(|| name.to_owned());
-        let mut numbers = 0..;
-        let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());
-        let mut consumers: Vec<Consumer> = Vec::new();
-        for server in servers.iter().cloned() {
-            let label = label(&server.name);
-            consumers.push(Consumer::postgres(server, label, watching, pulses(), exposed));
-        }
-        for pooler in poolers.iter().cloned() {
-            let label = label(&pooler.name);
-            consumers.push(Consumer::pgbouncer(pooler, label, watching, pulses(), exposed));
-        }
-        if let Some(api) = patroni.clone() {
-            let label = label(&api.name);
-            consumers.push(Consumer::patroni(api, label, pulses(), exposed));
-        }
-        for client in clients.iter().cloned() {
-            let label = label(&client.name);
-            consumers.push(Consumer::client(client, label, pulses()));
-        }
-        if let Some(secrets) = secrets.clone() {
-            let label = label(&secrets.name);
-            consumers.push(Consumer::secrets(secrets, label, pulses()));
-        }
-        for address in served.iter().cloned() {
-            let label = label(&address.name);
-            consumers.push(Consumer::served(address, label, pulses()));
-        }
+        let consumers = settings.consumers(watching, &pulse, opened.is_exposed());
         let files = watching.directories(opened.watched_paths());
         let authorities = ExtraAuthorities::read(settings.extra_authorities.clone(), watching)?;
         let target = Target::start(opened)?;
@@ -384,92 +326,6 @@ impl Rotation {
         self.rotate().await
     }
 
-    /// Whether publishing this would change nothing.
-    async fn holds(&self, material: &Arc<Material>) -> Result<bool, Error> {
-        let material = Arc::clone(material);
-        let authorities = self.authorities.beside(&material);
-        Ok(self.target().holds(material, authorities).await?)
-    }
-
-    /// Publishes the wanted set, and hands it over.
-    async fn rotate(&mut self) -> Result<(), Error> {
-        // Whatever has caused this publication, it also takes the newest identity that waits.
-        if self.later.take().is_some()
-            && let Identity::Current(newest) = &self.source.borrow().identity
-        {
-            self.wanted = Some(Arc::clone(newest));
-        }
-        let Some(material) = self.wanted.clone() else {
-            return Ok(());
-        };
-        if !self.attempts.barrier.is_open(Instant::now()) {
-            return Ok(());
-        }
-        self.recall().await?;
-        self.authorities.tell_left_out(&material);
-        let authorities = self.authorities.beside(&material);
-        self.disturbance.waits = false;
-        let begun = Instant::now();
-        self.not_before = begun + SHORTEST_INTERVAL;
-        // Not for a retry: on a full volume, PostgreSQL would have to open a session for each try in vain.
-        if self.publish_again.is_none() {
-            self.attempts.idle().for_each(Consumer::prepare);
-        }
-        // Changes by others are noted before publishing: afterwards nothing shows that PostgreSQL may have read them.
-        if self.generation > 0 && !self.is_undisturbed().await? {
-            self.distrust();
-        }
-        let outcome = self.target().publish(Arc::clone(&material), authorities).await?;
-        report::lock(&outcome.lock);
-        report::disowned(&outcome.disowned);
-        if outcome.crowded {
-            report::crowded(self.target().directory());
-        }
-        if let Some((trust, exposed)) = outcome.trust {
-            report::trust(self.target.directory(), trust, exposed);
-        }
-        match outcome.published {
-            Ok(published) => {
-                let took = begun.elapsed();
-                for name in &published.taken_over {
-                    info!(
-                        event = "file-taken-over",
-                        file = name,
-                        "took over a plain file of another helper: it is a link now"
-                    );
-                }
-                self.publish_again = None;
-                self.generation += 1;
-                self.published().await?;
-                if !self.target().is_intact().await? {
-                    // Somebody changed the set before the events were settled, and a reload would hand that to PostgreSQL.
-                    let difference = self.target().difference().await?;
-                    report::changed(difference.as_ref(), " at once");
-                    self.attempts.idle().for_each(Consumer::give_up);
-                    self.disturbed(&material);
-                    return Ok(self.target().sweep(timing::now()).await?);
-                }
-                self.unswept = true;
-                self.attempts.delivery_begins(begun, self.generation);
-                self.hand_over(&self.attempts.all(), Some(took));
-                self.judge_order().await;
-                self.sweep().await?;
-            }
-            Err(error) if error.needs_restart() => return Err(Error::Directory(error)),
-            Err(error) => {
-                self.attempts.idle().for_each(Consumer::give_up);
-                let intact = self.target().is_intact().await?;
-                self.exhausted = error.is_exhaustion();
-                self.displaced = !intact && !self.exhausted;
-                self.publication_failed(error, &material);
-                if self.displaced {
-                    self.restore_links().await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn on_timer(&mut self) -> Result<(), Error> {
         if self.hooks.next(self.displaced).is_some_and(|at| at <= Instant::now()) {
             self.see_to_hooks();
@@ -496,15 +352,6 @@ impl Rotation {
         // The news may have come since this turn was chosen.
         if !self.holds_news_back() && self.look().await? {
             self.hand_over(which, None);
-        }
-        Ok(())
-    }
-
-    /// Removes the generations that nobody needs any more. The one before stays in any case: it is the last good set until
-    /// this one is verified.
-    async fn sweep(&mut self) -> Result<(), Error> {
-        if !self.attempts.is_running() && std::mem::take(&mut self.unswept) {
-            self.target().sweep(timing::now()).await?;
         }
         Ok(())
     }
