@@ -1,20 +1,13 @@
 //! The TOML file: all of its keys, and no others.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, ErrorKind, Read as _};
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use tokio::time::Instant;
+use serde::Deserialize;
 
+use super::reading::text;
+use super::secret_table::SecretTable;
+use super::tables::{Table, Tables};
 use super::{Error, keys, mistakes};
 use crate::companions::parameters::Value;
 
@@ -120,15 +113,6 @@ pub(super) struct Service {
     pub(super) options: Option<BTreeMap<String, Value>>,
 }
 
-/// One table, such as `[postgres]`, or several, such as `[[postgres]]`.
-#[derive(Debug, Clone)]
-pub(super) struct Tables<T>(pub(super) Vec<T>);
-
-/// A table that may occur several times.
-trait Table {
-    const NAME: &'static str;
-}
-
 impl Table for Postgres {
     const NAME: &'static str = "postgres";
 }
@@ -151,52 +135,6 @@ impl Table for Client {
 
 impl Table for Served {
     const NAME: &'static str = "served";
-}
-
-impl<T> Default for Tables<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Table + Deserialize<'de>> Deserialize<'de> for Tables<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrSeveral(PhantomData))
-    }
-}
-
-/// Reads one table or a list of them. serde's untagged enum is not used, because each of its errors would say that no variant
-/// matches.
-struct OneOrSeveral<T>(PhantomData<T>);
-
-impl<'de, T: Table + Deserialize<'de>> Visitor<'de> for OneOrSeveral<T> {
-    type Value = Tables<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a table [{0}], or several [[{0}]]", T::NAME)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tables<T>, A::Error> {
-        let table = T::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Tables(vec![table]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Tables<T>, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Tables)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Tables<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        format!("Tables of {}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let one = generator.subschema_for::<T>();
-        let several = generator.subschema_for::<Vec<T>>();
-        schemars::json_schema!({ "anyOf": [one, several] })
-    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -309,96 +247,6 @@ pub(super) struct JwtBundle {
     pub(super) mode: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct SecretTable {
-    pub(super) namespace: Option<String>,
-    pub(super) name: String,
-    #[serde(rename = "type")]
-    pub(super) kind: Option<String>,
-    pub(super) create: Option<bool>,
-    #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(super) annotations: BTreeMap<String, String>,
-    pub(super) owner: Option<SecretOwner>,
-    pub(super) fields: BTreeMap<String, SecretField>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct SecretOwner {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) uid: String,
-}
-
-/// One field: its content alone, or a table.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct SecretFieldTable {
-    pub(super) content: String,
-    #[serde(default)]
-    pub(super) base64: bool,
-    pub(super) password_file: Option<PathBuf>,
-    pub(super) alias: Option<String>,
-}
-
-/// A [`SecretFieldTable`], for which a text stands, too.
-#[derive(Debug, Clone)]
-pub(super) struct SecretField(SecretFieldTable);
-
-impl std::ops::Deref for SecretField {
-    type Target = SecretFieldTable;
-
-    fn deref(&self) -> &SecretFieldTable {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretField {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = SecretField;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a content such as \"chain\", or a table { content = \"chain\", base64 = true }")
-            }
-
-            fn visit_str<E>(self, content: &str) -> Result<SecretField, E> {
-                let content = content.to_owned();
-                let (base64, password_file, alias) = (false, None, None);
-                Ok(SecretField(SecretFieldTable { content, base64, password_file, alias }))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretField, A::Error> {
-                SecretFieldTable::deserialize(MapAccessDeserializer::new(map)).map(SecretField)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for SecretField {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Field of a Secret".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let text = generator.subschema_for::<String>();
-        let table = generator.subschema_for::<SecretFieldTable>();
-        schemars::json_schema!({ "anyOf": [text, table] })
-    }
-}
-
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -489,52 +337,4 @@ fn line_of_helper(text: &str) -> Option<usize> {
     let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
     let line = text.lines().position(|line| HELPER.contains(&key(line).as_str()))?;
     Some(line + 1)
-}
-
-/// Largest file, in bytes.
-const LARGEST: u64 = 1024 * 1024;
-
-/// How long reading may take: a program may be writing the file.
-const LONGEST: Duration = Duration::from_secs(15);
-
-/// The text of a file, or why it cannot be read.
-pub(super) fn text(path: &Path) -> Result<String, Error> {
-    read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })
-}
-
-/// Reads a file as text. Fails if it is larger than 1 MiB, does not end within 15 s, or is not UTF-8. Both limits apply while it
-/// is read, because it may be a pipe that a shell has put in the place of a file.
-fn read(path: &Path) -> io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file =
-        std::fs::File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?);
-    let begun = Instant::now();
-    let mut text = Vec::new();
-    loop {
-        // A named pipe that nobody has opened for writing yet looks as if it had ended.
-        let wait = LONGEST.saturating_sub(begun.elapsed());
-        let mut waited = [PollFd::new(&file, PollFlags::IN)];
-        let wait = Timespec::try_from(wait).map_err(|_| io::Error::other("the clock failed"))?;
-        match poll(&mut waited, Some(&wait)) {
-            Ok(0) => {
-                let limit = LONGEST.as_secs();
-                return Err(io::Error::other(format!("it has no end after {limit} s")));
-            }
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        let mut part = [0; 8192];
-        match file.read(&mut part) {
-            Ok(0) => break,
-            Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
-        }
-        if u64::try_from(text.len()).is_ok_and(|read| read > LARGEST) {
-            return Err(io::Error::other("it is larger than 1 MiB"));
-        }
-    }
-    String::from_utf8(text).map_err(|_| io::Error::other("it is not written in UTF-8"))
 }

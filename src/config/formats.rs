@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::file::{ExtraFile, File, SecretFieldTable};
+use super::file::{ExtraFile, File};
 use super::given::Resolver;
+use super::secret_table::SecretFieldTable;
 use super::{Error, keys, rules};
 use crate::material::pkcs12;
 use crate::publish::Content;

@@ -16,15 +16,18 @@ mod parts;
 mod patroni;
 mod place;
 mod pooler;
+mod reading;
 mod roles;
 mod rules;
 #[cfg(feature = "schema")]
 mod schema;
+mod secret_table;
 mod secrets;
 mod served;
 mod server;
 mod sessions;
 mod source;
+mod tables;
 mod tokens;
 mod variables;
 
@@ -38,7 +41,6 @@ use file::File;
 pub use given::Flags;
 use given::{Origin, Resolver};
 pub use helper::from_helper;
-use keys::Key;
 pub use parts::Parts;
 pub use rules::LONGEST;
 #[cfg(feature = "schema")]
@@ -298,60 +300,6 @@ fn dns_names(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<Vec<
         .value(&keys::SVID_DNS_NAMES, flags.dns_names.as_deref(), in_file.as_deref())
         .resolve()?;
     given.map_or(Ok(Vec::new()), |given| given.parse_with(rules::host_names))
-}
-
-fn publish(
-    resolver: &Resolver<'_>,
-    file: &File,
-    flags: &Flags,
-) -> Result<publish::Settings, Error> {
-    let files = &file.files;
-    let directory = resolver
-        .value(&keys::FILES_DIRECTORY, flags.directory.as_deref(), files.directory.as_deref())
-        .resolve()?
-        .ok_or(Error::NoDirectory)?
-        .parse_with(|text| match rules::absolute(Path::new(text)) {
-            Ok(path) if path.parent().is_none() => {
-                Err("/ would let pgsvid write everywhere: use a directory of its own".to_owned())
-            }
-            path => path.map(Path::to_owned),
-        })?;
-    let group = resolver
-        .value(&keys::FILES_GROUP, flags.group.as_deref(), files.group.as_deref())
-        .resolve()?
-        .map(|given| given.parse_with(rules::group))
-        .transpose()?;
-    let key_mode = rules::key_mode(files.private_key_mode.as_deref(), group.is_some())
-        .map_err(|why| resolver.in_file(keys::FILES_PRIVATE_KEY_MODE.name, why))?;
-    let certificate_mode = rules::certificate_mode(files.certificate_mode.as_deref())
-        .map_err(|why| resolver.in_file(keys::FILES_CERTIFICATE_MODE.name, why))?;
-    let keep_at_most = files.keep_at_most.unwrap_or(16);
-    if !(2..=1000).contains(&keep_at_most) {
-        return Err(
-            resolver.in_file(keys::FILES_KEEP_AT_MOST.name, "it must be between 2 and 1000")
-        );
-    }
-    let seen_as = files.seen_as.clone();
-    if let Some(path) = &seen_as {
-        rules::absolute(path).map_err(|why| resolver.in_file(keys::FILES_SEEN_AS.name, why))?;
-    }
-    let name = |key: &'static Key, given: &Option<String>| {
-        let name = given.as_deref().unwrap_or(key.default_text());
-        rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key.name, why))
-    };
-    let names = [
-        name(&keys::FILES_CERTIFICATE, &files.certificate)?,
-        name(&keys::FILES_PRIVATE_KEY, &files.private_key)?,
-        name(&keys::FILES_BUNDLE, &files.bundle)?,
-    ];
-    Ok(publish::Settings {
-        directory,
-        files: publish::Files::new(names, key_mode, certificate_mode),
-        group,
-        keep_at_most,
-        keep_until_expiry: false,
-        seen_as,
-    })
 }
 
 fn health(resolver: &Resolver<'_>, file: &File) -> Result<Option<http::Listen>, Error> {

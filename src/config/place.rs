@@ -1,9 +1,12 @@
 //! Where consumers find the set: in the directory of `[files]`, or, without one, in the files of `[certificates]`.
 
+use std::path::Path;
+
 use super::file::{File, Files};
 use super::given::Resolver;
-use super::{Error, Flags, keys, publish as directory, source};
-use crate::publish::{InPlace, Place};
+use super::keys::{self, Key};
+use super::{Error, Flags, rules, source};
+use crate::publish::{self, InPlace, Place};
 
 /// The place. Without a directory it is the files of `[certificates]`; without these, [`Error::NoDirectory`].
 pub(super) fn place(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Result<Place, Error> {
@@ -27,6 +30,61 @@ pub(super) fn place(resolver: &Resolver<'_>, file: &File, flags: &Flags) -> Resu
     }
     let paths = source::paths(resolver, certificates)?;
     Ok(Place::InPlace(InPlace { paths: [paths.certificate, paths.private_key, paths.bundle] }))
+}
+
+/// The directory of `[files]`, and how sets are published there.
+fn directory(
+    resolver: &Resolver<'_>,
+    file: &File,
+    flags: &Flags,
+) -> Result<publish::Settings, Error> {
+    let files = &file.files;
+    let directory = resolver
+        .value(&keys::FILES_DIRECTORY, flags.directory.as_deref(), files.directory.as_deref())
+        .resolve()?
+        .ok_or(Error::NoDirectory)?
+        .parse_with(|text| match rules::absolute(Path::new(text)) {
+            Ok(path) if path.parent().is_none() => {
+                Err("/ would let pgsvid write everywhere: use a directory of its own".to_owned())
+            }
+            path => path.map(Path::to_owned),
+        })?;
+    let group = resolver
+        .value(&keys::FILES_GROUP, flags.group.as_deref(), files.group.as_deref())
+        .resolve()?
+        .map(|given| given.parse_with(rules::group))
+        .transpose()?;
+    let key_mode = rules::key_mode(files.private_key_mode.as_deref(), group.is_some())
+        .map_err(|why| resolver.in_file(keys::FILES_PRIVATE_KEY_MODE.name, why))?;
+    let certificate_mode = rules::certificate_mode(files.certificate_mode.as_deref())
+        .map_err(|why| resolver.in_file(keys::FILES_CERTIFICATE_MODE.name, why))?;
+    let keep_at_most = files.keep_at_most.unwrap_or(16);
+    if !(2..=1000).contains(&keep_at_most) {
+        return Err(
+            resolver.in_file(keys::FILES_KEEP_AT_MOST.name, "it must be between 2 and 1000")
+        );
+    }
+    let seen_as = files.seen_as.clone();
+    if let Some(path) = &seen_as {
+        rules::absolute(path).map_err(|why| resolver.in_file(keys::FILES_SEEN_AS.name, why))?;
+    }
+    let name = |key: &'static Key, given: &Option<String>| {
+        let name = given.as_deref().unwrap_or(key.default_text());
+        rules::file_name(name).map(str::to_owned).map_err(|why| resolver.in_file(key.name, why))
+    };
+    let names = [
+        name(&keys::FILES_CERTIFICATE, &files.certificate)?,
+        name(&keys::FILES_PRIVATE_KEY, &files.private_key)?,
+        name(&keys::FILES_BUNDLE, &files.bundle)?,
+    ];
+    Ok(publish::Settings {
+        directory,
+        files: publish::Files::new(names, key_mode, certificate_mode),
+        group,
+        keep_at_most,
+        keep_until_expiry: false,
+        seen_as,
+    })
 }
 
 /// Secrets are all that the set is for: nothing may be configured that reads files of it.

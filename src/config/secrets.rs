@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{File, SecretField, SecretOwner, SecretTable};
+use super::file::File;
 use super::given::Resolver;
 use super::keys::{self, Key};
+use super::secret_table::{SecretField, SecretOwner, SecretTable};
 use super::{Error, formats, rules};
 use crate::consumers::{
     SecretField as Field, SecretTarget as Target, SecretsLease as Lease, SecretsSettings as Secrets,

@@ -6,21 +6,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::attempt::Unasked;
 use super::client::Client;
-use super::patroni::Patroni;
-use super::pgbouncer::Pgbouncer;
+use super::kind::Kind;
 use super::postgres::Postgres;
 use super::problem::Problem;
 use super::secrets::{self, Secrets};
-use super::served::Served;
-use super::{
-    Attempt, ClientLogin, Delivery, Pooler, Proofs, Publication, RestApi, SecretsSettings,
-    ServedAddress, Server,
-};
+use super::{Attempt, ClientLogin, Delivery, Proofs, Publication};
 use crate::finding::Finding;
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
 use crate::timing;
-use crate::watching::Watching;
 
 /// How long after the published certificate has expired a consumer is checked: it may still serve that certificate.
 const AFTER: Duration = Duration::from_millis(100);
@@ -37,18 +31,6 @@ pub(crate) struct Consumer {
     pulse: Pulse,
 }
 
-/// The kind of consumer, which decides how it is reloaded and checked.
-enum Kind {
-    Postgres(Box<Postgres>),
-    Pgbouncer(Box<Pgbouncer>),
-    Patroni(Box<Patroni>),
-    Client(Box<Client>),
-    Secrets(Box<Secrets>),
-    Served(Box<Served>),
-    #[cfg(test)]
-    Fake(super::fake::Fake),
-}
-
 /// The conclusion from an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Concluded {
@@ -57,96 +39,20 @@ pub(crate) struct Concluded {
 }
 
 impl Consumer {
-    /// A PostgreSQL. `exposed` means that others may have replaced what it read before this process started to check. `label`
-    /// is its name in the log, if there are several.
-    pub(crate) fn postgres(
-        server: Server,
+    /// `label` is its name in the log, if there are several.
+    pub(super) fn new(
+        name: String,
         label: Option<String>,
-        watching: &Watching,
+        delivery: Delivery,
+        kind: Kind,
         pulse: Pulse,
-        exposed: bool,
     ) -> Self {
-        // A check cannot show whether the server has read the published map, or new authorities with the names of earlier ones.
-        let as_proof = server.role_map.is_some() || exposed;
-        let delivery = Delivery::new(server.verify.every, as_proof);
-        let name = server.name.clone();
-        let kind =
-            Kind::Postgres(Box::new(Postgres::new(server, label.clone(), watching, pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    /// A PgBouncer; `exposed` and `label` as for a PostgreSQL.
-    pub(crate) fn pgbouncer(
-        pooler: Pooler,
-        label: Option<String>,
-        watching: &Watching,
-        pulse: Pulse,
-        exposed: bool,
-    ) -> Self {
-        let delivery = Delivery::new(pooler.verify.every, exposed);
-        let name = pooler.name.clone();
-        let pgbouncer = Pgbouncer::new(pooler, label.clone(), watching, pulse.clone());
-        let kind = Kind::Pgbouncer(Box::new(pgbouncer));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    /// Patroni's REST API; `exposed` and `label` as for a PostgreSQL.
-    pub(crate) fn patroni(
-        api: RestApi,
-        label: Option<String>,
-        pulse: Pulse,
-        exposed: bool,
-    ) -> Self {
-        let delivery = Delivery::new(api.verify.every, exposed);
-        let name = api.name.clone();
-        let kind = Kind::Patroni(Box::new(Patroni::new(api, label.clone(), pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    /// A client's own login; `label` as for a PostgreSQL.
-    pub(crate) fn client(settings: ClientLogin, label: Option<String>, pulse: Pulse) -> Self {
-        let delivery = Delivery::new(settings.every, false);
-        let name = settings.name.clone();
-        let kind = Kind::Client(Box::new(Client::new(settings, label.clone(), pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    /// The writer of Kubernetes Secrets; `label` as for a PostgreSQL.
-    pub(crate) fn secrets(settings: SecretsSettings, label: Option<String>, pulse: Pulse) -> Self {
-        let delivery = Delivery::new(settings.every, false);
-        let name = settings.name.clone();
-        let kind = Kind::Secrets(Box::new(Secrets::new(settings, label.clone(), pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    /// The instances behind a name, which others reload; `label` as for a PostgreSQL.
-    pub(crate) fn served(settings: ServedAddress, label: Option<String>, pulse: Pulse) -> Self {
-        let delivery = Delivery::new(settings.every, false);
-        let name = settings.name.clone();
-        let kind = Kind::Served(Box::new(Served::new(settings, label.clone(), pulse.clone())));
-        Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn fake(name: &str, fake: super::fake::Fake, every: Duration) -> Self {
-        let (delivery, pulse) = (Delivery::new(every, false), fake.pulse.clone());
-        let name = name.to_owned();
-        let (kind, label) = (Kind::Fake(fake), None);
         Self { name, label, delivery, kind, problem: None, waits_since: None, pulse }
     }
 
     /// Its kind, as the status shows it.
     pub(crate) fn kind(&self) -> status::Kind {
-        match &self.kind {
-            Kind::Postgres(_) => status::Kind::Postgres,
-            Kind::Pgbouncer(_) => status::Kind::Pgbouncer,
-            Kind::Patroni(_) => status::Kind::Patroni,
-            Kind::Client(_) => status::Kind::Client,
-            Kind::Secrets(_) => status::Kind::Secrets,
-            Kind::Served(_) => status::Kind::Served,
-            #[cfg(test)]
-            Kind::Fake(_) => status::Kind::Postgres,
-        }
+        self.kind.for_status()
     }
 
     /// Its name, which no other consumer has.
@@ -171,85 +77,32 @@ impl Consumer {
 
     /// A sentence that says what is not proven, although the consumer serves the right set.
     pub(crate) fn unproven(&self) -> Option<&'static str> {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.unproven(),
-            Kind::Pgbouncer(pgbouncer) => pgbouncer.unproven(),
-            Kind::Patroni(_) | Kind::Secrets(_) => None,
-            Kind::Client(client) => client.unproven(),
-            Kind::Served(served) => served.unproven(),
-            #[cfg(test)]
-            Kind::Fake(_) => None,
-        }
+        self.kind.unproven()
     }
 
     /// The settings that keep published files from being used, even if it serves the right certificate.
     pub(crate) fn concerns(&self) -> &[Finding] {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.concerns(),
-            Kind::Pgbouncer(pgbouncer) => pgbouncer.concerns(),
-            Kind::Patroni(patroni) => patroni.concerns(),
-            Kind::Client(_) => &[],
-            Kind::Secrets(secrets) => secrets.concerns(),
-            Kind::Served(served) => served.concerns(),
-            #[cfg(test)]
-            Kind::Fake(_) => &[],
-        }
+        self.kind.concerns()
     }
 
     /// The sessions on it at the last count.
     pub(crate) fn sessions(&self) -> Option<&(SystemTime, SessionCounts)> {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.sessions(),
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => None,
-            #[cfg(test)]
-            Kind::Fake(_) => None,
-        }
+        self.kind.postgres()?.sessions()
     }
 
     /// Its replication connections, as they were last seen.
     pub(crate) fn replication(&self) -> Option<&Replication> {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.replication(),
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => None,
-            #[cfg(test)]
-            Kind::Fake(_) => None,
-        }
+        self.kind.postgres()?.replication()
     }
 
     /// The longest life of a client's certificate, and how many sessions that had outlived theirs were ended.
     pub(crate) fn outlived(&self) -> (Duration, u64) {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.outlived(),
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => Default::default(),
-            #[cfg(test)]
-            Kind::Fake(_) => Default::default(),
-        }
+        self.kind.postgres().map(Postgres::outlived).unwrap_or_default()
     }
 
     /// What its role lacks to see, or to end, the sessions of others.
     pub(crate) fn session_rights(&self) -> Option<&Finding> {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.session_rights(),
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => None,
-            #[cfg(test)]
-            Kind::Fake(_) => None,
-        }
+        self.kind.postgres()?.session_rights()
     }
 
     /// What keeps the published set from being in force.
@@ -324,32 +177,18 @@ impl Consumer {
         }
     }
 
-    /// Prepares for a set that is being published.
+    /// Prepares for a set that is being published. Only PostgreSQL's session is worth it: PgBouncer's console answers within
+    /// milliseconds, and Patroni comes after PostgreSQL.
     pub(crate) fn prepare(&mut self) {
-        match &mut self.kind {
-            Kind::Postgres(postgres) => postgres.prepare(),
-            // PgBouncer's console answers within milliseconds, and Patroni comes after PostgreSQL.
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => {}
-            #[cfg(test)]
-            Kind::Fake(_) => {}
+        if let Kind::Postgres(postgres) = &mut self.kind {
+            postgres.prepare();
         }
     }
 
     /// Cancels the preparation, because the set could not be published.
     pub(crate) fn give_up(&mut self) {
-        match &mut self.kind {
-            Kind::Postgres(postgres) => postgres.give_up(),
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => {}
-            #[cfg(test)]
-            Kind::Fake(_) => {}
+        if let Kind::Postgres(postgres) = &mut self.kind {
+            postgres.give_up();
         }
     }
 
@@ -380,17 +219,7 @@ impl Consumer {
             if let Some(moment) = self.delivery.after_change() {
                 break moment;
             }
-            match &mut self.kind {
-                Kind::Postgres(postgres) => postgres.changed().await,
-                Kind::Pgbouncer(pgbouncer) => pgbouncer.changed().await,
-                Kind::Secrets(secrets) => secrets.changed().await,
-                // It has no files that could be watched.
-                Kind::Patroni(_) | Kind::Client(_) | Kind::Served(_) => {
-                    std::future::pending::<()>().await;
-                }
-                #[cfg(test)]
-                Kind::Fake(_) => std::future::pending().await,
-            }
+            self.kind.changed().await;
             self.delivery.note_change(Instant::now());
         };
         // Wait a moment: a server binds its socket before it answers.
@@ -399,24 +228,7 @@ impl Consumer {
 
     /// Reloads, if necessary or useful, and verifies. `is_new` means that the set was just published.
     pub(crate) async fn attempt(&mut self, publication: &Publication, is_new: bool) -> Attempt {
-        match &mut self.kind {
-            Kind::Postgres(postgres) => {
-                postgres.attempt(&mut self.delivery, publication, is_new).await
-            }
-            Kind::Pgbouncer(pgbouncer) => {
-                pgbouncer.attempt(&mut self.delivery, publication, is_new).await
-            }
-            Kind::Patroni(patroni) => {
-                patroni.attempt(&mut self.delivery, publication, is_new).await
-            }
-            Kind::Client(client) => client.attempt(&mut self.delivery, publication, is_new).await,
-            Kind::Secrets(secrets) => {
-                secrets.attempt(&mut self.delivery, publication, is_new).await
-            }
-            Kind::Served(served) => served.attempt(&mut self.delivery, publication, is_new).await,
-            #[cfg(test)]
-            Kind::Fake(fake) => fake.attempt(&mut self.delivery, publication, is_new).await,
-        }
+        self.kind.attempt(&mut self.delivery, publication, is_new).await
     }
 
     /// Draws the conclusions from an attempt, and logs them: whether the set is in force, and when to check or retry. `took`
@@ -431,7 +243,7 @@ impl Consumer {
     ) -> Concluded {
         let shown = attempt.shown();
         if self.delivery.is_done(shown) && !attempt.is_hindered() {
-            let routine = self.delivery.settle(shown, self.is_known(), Instant::now());
+            let routine = self.delivery.settle(shown, self.kind.is_known(), Instant::now());
             self.delivery.look_by(expires(publication));
             self.problem = None;
             self.waits_since = None;
@@ -481,29 +293,10 @@ impl Consumer {
         Concluded { routine: false }
     }
 
-    /// Queries what has changed at the consumer, over the session that an attempt has left open.
+    /// Queries what has changed at the consumer, over the session that an attempt has left open. Only PostgreSQL's leave one.
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
-        match &mut self.kind {
-            Kind::Postgres(postgres) => postgres.ask(&mut self.delivery, unasked).await,
-            // They leave no session open.
-            Kind::Pgbouncer(_)
-            | Kind::Patroni(_)
-            | Kind::Client(_)
-            | Kind::Secrets(_)
-            | Kind::Served(_) => {}
-            #[cfg(test)]
-            Kind::Fake(_) => {}
-        }
-    }
-
-    /// Whether its settings have been queried.
-    fn is_known(&self) -> bool {
-        match &self.kind {
-            Kind::Postgres(postgres) => postgres.is_known(),
-            Kind::Pgbouncer(pgbouncer) => pgbouncer.is_known(),
-            Kind::Patroni(_) | Kind::Client(_) | Kind::Secrets(_) | Kind::Served(_) => true,
-            #[cfg(test)]
-            Kind::Fake(_) => true,
+        if let Kind::Postgres(postgres) = &mut self.kind {
+            postgres.ask(&mut self.delivery, unasked).await;
         }
     }
 }

@@ -5,8 +5,10 @@
 
 mod attempt;
 mod client;
+mod construction;
 mod consumer;
 pub(crate) mod delivery;
+mod kind;
 mod leaves;
 mod patroni;
 mod pgbouncer;

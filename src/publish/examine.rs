@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
+use super::adoption::{decode, names_in};
 use super::directory::Directory;
 use super::directory_path::Trust;
 use super::error::Error;
 use super::kept::{self, Unreadable};
 use super::ownership::NotOurs;
-use super::{Settings, decode, generation, links, names_in};
+use super::{Settings, generation, links};
 use crate::material::pem::{self, Malformed, Part};
 use crate::material::{Expectations, Material, Names, Rejection};
 

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::consumers::delivery::Asked;
 use crate::consumers::fake::{Behaviour, Call, Done, Fake};
+use crate::hooks::Hook;
 use crate::publish::{self, Publisher, model::settings};
 use crate::source::Standing;
 use crate::source::workload_api::{AgentState, Connection};

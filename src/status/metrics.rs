@@ -4,8 +4,10 @@
 
 mod hooks;
 mod replication;
+mod rotations;
 mod served;
 mod sessions;
+mod source;
 mod tokens;
 
 use std::fmt::{Error, Write as _};
@@ -16,8 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::history::{Delivered, Durations};
-use super::{Connection, Consumer, Kind, Outcome, Status, Step, naming, process};
+use super::{Consumer, Kind, Status, naming, process};
 use crate::verify::Verdict;
 
 /// The label that names a consumer.
@@ -225,132 +226,6 @@ impl Page<'_> {
         )
     }
 
-    fn rotations(&mut self, status: &Status) -> Result<(), Error> {
-        let history = &status.history;
-        let outcomes = Outcome::ALL;
-        self.family(
-            "pgsvid_publications",
-            "Attempts to publish a set, by outcome",
-            MetricType::Counter,
-            outcomes.map(|it| ([("outcome", it.name())], history.publications(it))),
-        )?;
-        self.metric(
-            "pgsvid_publication_duration",
-            "How long a publication took",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-            |mut metric| histogram(&mut metric, history.publish()),
-        )?;
-        let consumers: Vec<(&str, Delivered)> = status
-            .consumers
-            .iter()
-            .map(|consumer| (consumer.name.as_str(), history.of(&consumer.name)))
-            .collect();
-        let steps = [Step::Reload, Step::Verify];
-        let attempts = consumers.iter().flat_map(|(name, delivered)| {
-            outcomes.into_iter().flat_map(move |outcome| {
-                let labels = move |step: Step| {
-                    [(CONSUMER, *name), ("outcome", outcome.name()), ("step", step.name())]
-                };
-                steps.map(|step| (labels(step), delivered.count(outcome, step)))
-            })
-        });
-        self.family(
-            "pgsvid_delivery_attempts",
-            "Attempts to make a consumer serve the published set, by outcome and the step with which they ended",
-            MetricType::Counter,
-            attempts,
-        )?;
-        self.metric(
-            "pgsvid_delivery_step_duration",
-            "How long each step of such an attempt took",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-            |mut metric| {
-                for (name, delivered) in &consumers {
-                    for (step, took) in
-                        [(Step::Reload, &delivered.reload), (Step::Verify, &delivered.verify)]
-                    {
-                        let labels = [(CONSUMER, *name), ("step", step.name())];
-                        histogram(&mut metric.encode_family(&labels)?, took)?;
-                    }
-                }
-                Ok(())
-            },
-        )?;
-        self.metric(
-            "pgsvid_rotation_duration",
-            "From the start of a publication to its proof at a consumer, including retries",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-            |mut metric| {
-                for (name, delivered) in &consumers {
-                    let labels = [(CONSUMER, *name)];
-                    histogram(&mut metric.encode_family(&labels)?, &delivered.whole)?;
-                }
-                Ok(())
-            },
-        )
-    }
-
-    fn agent(&mut self, status: &Status) -> Result<(), Error> {
-        let is_source = status.origin.files().is_none();
-        let all = Connection::ALL.into_iter().filter(|_| is_source);
-        let connections =
-            all.map(|it| ([("state", it.name())], u64::from(status.connection == it)));
-        self.family(
-            "pgsvid_agent_connection",
-            "The connection to the agent: 1 for its state, 0 for the others",
-            MetricType::Gauge,
-            connections,
-        )?;
-        self.metric(
-            "pgsvid_agent_connects",
-            "How often a connection to the agent was opened",
-            None,
-            MetricType::Counter,
-            |mut metric| {
-                if is_source {
-                    metric.encode_counter::<NoLabelSet, _, u64>(&status.connects, None)
-                } else {
-                    Ok(())
-                }
-            },
-        )?;
-        self.family(
-            "pgsvid_agent_rejected_messages",
-            "Messages of the agent that were rejected",
-            MetricType::Counter,
-            status.rejections.iter().map(|(reason, count)| ([("reason", *reason)], *count)),
-        )
-    }
-
-    /// The metrics of the certificate files, if they are the source; none if the source is an agent.
-    fn files(&mut self, status: &Status) -> Result<(), Error> {
-        let files = status.origin.files();
-        self.time(
-            "pgsvid_certificates_written_timestamp",
-            "When the certificate file that is the source was last written",
-            files.and_then(|files| files.written),
-        )?;
-        self.family(
-            "pgsvid_certificates_usable",
-            "Whether the certificate files can be used; 0 once key, certificate and CA have not fitted together for a while",
-            MetricType::Gauge,
-            files.map(|files| ([("path", files.path.as_str())], u64::from(files.trouble.is_none()))),
-        )?;
-        self.metric(
-            "pgsvid_certificates_rejected",
-            "How often the certificate files could not be used for a while",
-            None,
-            MetricType::Counter,
-            |mut metric| match files {
-                Some(files) => metric.encode_counter::<NoLabelSet, _, u64>(&files.rejected, None),
-                None => Ok(()),
-            },
-        )
-    }
-
     fn process(&mut self, status: &Status) -> Result<(), Error> {
         let process = process::process();
         self.time("process_start_time", "When this process started", status.started)?;
@@ -378,15 +253,6 @@ impl Page<'_> {
             },
         )
     }
-}
-
-fn histogram(metric: &mut MetricEncoder<'_>, durations: &Durations) -> Result<(), Error> {
-    metric.encode_histogram::<NoLabelSet>(
-        durations.sum.as_secs_f64(),
-        durations.count(),
-        &durations.buckets(),
-        None,
-    )
 }
 
 /// Seconds since 1970. Certificates may hold earlier times.

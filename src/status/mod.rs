@@ -1,6 +1,8 @@
 //! The daemon's present state, from which all status pages and metrics are made. It holds no private key, and starts no action.
 
+mod attempt_view;
 mod consumer;
+mod consumer_view;
 mod finding_view;
 mod history;
 mod hook;
@@ -16,13 +18,17 @@ mod readiness;
 mod replication;
 mod replication_view;
 mod secret_view;
+mod source_view;
+mod target_view;
 mod time;
 mod token;
 mod view;
 
 use std::time::{Duration, SystemTime};
 
+pub use attempt_view::AttemptView;
 pub use consumer::{Consumer, Kind, Login, Outlived, Secret, Served, Sessions};
+pub use consumer_view::{ConsumerView, LoginView, ServedView, SessionsView};
 pub use finding_view::FindingView;
 pub use history::{Attempt, History, Outcome, Step};
 pub use hook::Hook;
@@ -37,12 +43,11 @@ pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use secret_view::SecretView;
+pub use source_view::{AgentView, CertificatesView};
+pub use target_view::{PublishedView, TargetView};
 pub use time::Time;
 pub use token::{TokenFile, TokenView};
-pub use view::{
-    AgentView, AttemptView, CertificatesView, ConsumerView, LoginView, PublishedView, ServedView,
-    SessionsView, TargetView, View,
-};
+pub use view::View;
 
 use crate::entries;
 use crate::finding::{Code, Finding};

@@ -234,3 +234,27 @@ fn one_file_alone_knows_the_spiffe_crate() {
         .collect();
     assert_eq!(knowing, ["crates/material/src/identity.rs"]);
 }
+
+/// Lists of what the program knows, one entry after the other.
+const LISTS: [&str; 2] = ["src/config/keys.rs", "crates/base/src/finding.rs"];
+
+/// Most lines of a file before its tests.
+const MOST_LINES: usize = 400;
+
+#[test]
+fn no_file_is_too_long_to_be_read_at_once() {
+    for (file, source) in sources() {
+        let name = file.strip_prefix(root()).unwrap();
+        let is_test = name
+            .components()
+            .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+        let code = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let lines = code.lines().count();
+        let allowed = is_test || LISTS.iter().any(|list| name == Path::new(list));
+        assert!(
+            lines <= MOST_LINES || allowed,
+            "{} has {lines} lines: split it by subject",
+            name.display()
+        );
+    }
+}

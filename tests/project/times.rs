@@ -203,7 +203,7 @@ const LIMITS: &[Row] = &[
     Row(
         "a configuration file; a plain file of another helper",
         "{} bytes; {} bytes",
-        &[("src/config/file.rs", "LARGEST"), ("src/publish/links.rs", "LARGEST_PLAIN")],
+        &[("src/config/reading.rs", "LARGEST"), ("src/publish/links.rs", "LARGEST_PLAIN")],
     ),
     Row(
         "sessions that outlive their certificate: ended in a minute; roles counted by name",

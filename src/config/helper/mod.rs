@@ -9,8 +9,8 @@ use std::path::Path;
 
 use values::Value;
 
-use super::file::{self, File};
-use super::{Environment, Error, rules};
+use super::file::File;
+use super::{Environment, Error, reading, rules};
 use crate::source::workload_api::Endpoint;
 
 /// Where spiffe-helper looks for the agent if nothing names one.
@@ -78,7 +78,7 @@ fn translated(path: &Path, environment: &Environment) -> Result<Translated, Erro
     let has_endpoint = ["PGSVID_ENDPOINT", "SPIFFE_ENDPOINT_SOCKET"]
         .iter()
         .any(|name| environment.contains_key(*name));
-    translate(&file::text(path)?, has_endpoint).map_err(|(line, message)| Error::File {
+    translate(&reading::text(path)?, has_endpoint).map_err(|(line, message)| Error::File {
         path: path.to_owned(),
         line,
         message,

@@ -18,6 +18,7 @@ mod files;
 mod hooks;
 mod inputs;
 mod loaded;
+mod login_outcome;
 mod material;
 mod nameless;
 mod names;

@@ -5,7 +5,8 @@ use std::fmt::Error;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::{CONSUMER, Page, histogram};
+use super::rotations::histogram;
+use super::{CONSUMER, Page};
 use crate::status::{Outcome, Status};
 
 impl Page<'_> {
