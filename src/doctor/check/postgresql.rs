@@ -9,7 +9,7 @@ use super::tls_files::{self, Load};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
-use crate::doctor::finding::{Code, Finding, Group, Section};
+use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::sql::{
     self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, Session,
     Standing, Superuser, TlsSettings, statements,
@@ -32,6 +32,8 @@ pub(super) struct Answers {
     pub(super) views_refused: Option<String>,
     /// The files themselves, if readable.
     pub(super) files: Option<survey::Access>,
+    /// The TLS settings from the next reload or start on, as far as the role or this user may see the files.
+    pub(super) next: Option<TlsSettings>,
     /// Whether the files are in force.
     pub(super) loading: Loading,
     /// What the server's log says of its last reload, if that is known.
@@ -145,6 +147,13 @@ async fn answers(
     let reloaded = survey::last_reload(&server.session, &standing);
     let configuration_errors =
         if settings.may_read_errors { session.configuration_errors().await? } else { Vec::new() };
+    let in_files = if settings.may_read_errors {
+        Some(session.tls_settings_in_files().await?)
+    } else {
+        survey::tls_settings_in_files(&server.session)
+    };
+    let next =
+        in_files.map(|found| settings.with(found)).filter(|_| configuration_errors.is_empty());
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
     let groups = match client {
@@ -156,7 +165,7 @@ async fn answers(
             // `samerole` compares the database's name with the role's groups.
             let service = config.service().and_then(|service| service.options.get("dbname"));
             named.extend(service.map(String::as_str));
-            named.extend(["postgres", server.session.database.as_str()]);
+            named.extend([role, server.session.database.as_str()]);
             let named: Vec<&str> = named.into_iter().take(MOST_GROUPS).collect();
             Some(session.groups(role, &named).await?.into_iter().collect())
         }
@@ -180,6 +189,7 @@ async fn answers(
         views,
         views_refused,
         files,
+        next,
         loading,
         reloaded,
         configuration_errors,
@@ -347,6 +357,30 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     }
     findings.extend(tls_files::other_settings(server, load, &files));
     findings
+}
+
+/// The failures that begin with the next reload or start, by TLS settings that are in the files and not in force.
+pub(super) fn upcoming(server: &Server, answers: &Answers) -> Vec<Finding> {
+    let failures = |tls: &TlsSettings| {
+        let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
+        let (judged, _) = out_of_sight(&files);
+        let mut found = diagnose::concerns(tls, &judged, &server.paths, &server.session);
+        found.extend(diagnose::refused_files(&files));
+        found.extend(diagnose::refused_settings(&files));
+        found.retain(|found| found.severity == Severity::Failure);
+        found
+    };
+    let Some(next) = &answers.next else { return Vec::new() };
+    let now = failures(&answers.settings);
+    let is_new = |then: &Finding| {
+        !now.iter().any(|now| (now.code, &now.object) == (then.code, &then.object))
+    };
+    let then = failures(next).into_iter().filter(is_new);
+    then.map(|found| Finding {
+        text: format!("as the files are now, from the next reload or start on: {}", found.text),
+        ..found
+    })
+    .collect()
 }
 
 fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {

@@ -12,9 +12,19 @@ const CLIENT: &str = "spiffe://example.org/ns/test/sa/client";
 
 /// What `check` says for a client that connects to this name, and has published its set.
 fn checked(setup: &Setup, directory: &Directory, host: &str, more: &[&str]) -> Value {
+    checked_in(setup, directory, (host, "dbname = 'postgres'"), more)
+}
+
+/// The same with this line about the database.
+fn checked_in(
+    setup: &Setup,
+    directory: &Directory,
+    (host, database): (&str, &str),
+    more: &[&str],
+) -> Value {
     let configuration = format!(
         "[workload_api]\nendpoint = '{}'\n[svid]\nspiffe_id = '{CLIENT}'\n[files]\ndirectory = '{}'\n[files.service]\nname = \
-         'products'\n[files.service.options]\nhost = '{host}'\nhostaddr = '127.0.0.1'\nport = {}\nuser = 'client'\ndbname = 'postgres'\n",
+         'products'\n[files.service.options]\nhost = '{host}'\nhostaddr = '127.0.0.1'\nport = {}\nuser = 'client'\n{database}\n",
         setup.agent.endpoint(),
         directory.path().display(),
         setup.cluster.port()
@@ -76,4 +86,18 @@ fn f71_a_client_for_whose_role_no_connection_is_left_is_told_so() {
     setup.cluster.sql("postgres", "postgres", "ALTER ROLE client CONNECTION LIMIT 0");
     let report = checked(&setup, &directory, "localhost", &["--as-client", "client"]);
     one(&report, "failure", "connection-slots");
+}
+
+/// libpq's database is the role's name then, and `check` logged in to another one.
+#[test]
+fn b155_a_service_without_a_database_is_tried_with_the_one_that_libpq_takes() {
+    let (setup, directory) = two();
+    let none = ("localhost", "");
+    let report = checked_in(&setup, &directory, none, &["--as-client", "client"]);
+    one(&report, "failure", "login-refused");
+    assert!(found(&report, "ok", "client-login").is_empty(), "{report:#}");
+    crate::judged::hba(&setup, "hostssl client client 127.0.0.1/32 cert");
+    setup.cluster.sql("postgres", "postgres", "CREATE DATABASE client");
+    let report = checked_in(&setup, &directory, none, &["--as-client", "client"]);
+    one(&report, "ok", "client-login");
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::map_file::MapFile;
 use super::order::{MOST_DECIDERS, compared, includes, is_decided, shadows};
 use super::passwords::{in_the_clear, without_certificate};
 use super::{failure, warning};
@@ -66,8 +67,8 @@ pub enum Misread {
 pub struct AccessFacts {
     /// `pg_hba.conf`, for messages.
     pub hba: String,
-    /// `pg_ident.conf`, for messages.
-    pub ident: String,
+    /// `pg_ident.conf`
+    pub ident: MapFile,
     /// The rules, in order.
     pub rules: Vec<HbaRule>,
     /// Whether the rules come from the files, and not from a view that hides `clientname=DN`.
@@ -293,8 +294,8 @@ fn unmapped(
                     "{place} compares the whole subject with the role's name, because it has no map"
                 ),
                 format!(
-                    "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
-                    facts.ident
+                    "{}; then add map=spiffe to {place}, and reload",
+                    facts.ident.add(&["spiffe \"<subject>\" <role>"])
                 ),
             )
         });
@@ -306,7 +307,7 @@ fn unmapped(
                 "{place} uses the map {map}, which has no line in {}: nobody can log in through it",
                 facts.ident
             ),
-            format!("add `{map} \"<subject>\" <role>` to {}, then reload", facts.ident),
+            format!("{}, then reload", facts.ident.add(&[&format!("{map} \"<subject>\" <role>")])),
         )
     })
 }
@@ -347,7 +348,8 @@ fn map(
     strangers: &[String],
 ) -> Option<Finding> {
     let JudgedMapping { mapping, admits } = judged;
-    let place = format!("{} line {}", facts.ident, mapping.line);
+    let (place, source) = (facts.ident.place(mapping), facts.ident.source(mapping));
+    let then = facts.ident.then(mapping);
     let Mapping { role, map, .. } = mapping;
     let stranger = admits.as_ref().ok().and_then(Option::as_ref);
     // `\1` lets in everybody as the role that their own name contains: `cert` and `peer` do that without a map. Where `\1`
@@ -373,7 +375,7 @@ fn map(
         return Some(failure(
             Code::IdentMapAdmitsAll,
             format!("{place} admits {everybody} as role {role}: it matches {stranger}"),
-            format!("{place}: {}, then reload", name.replace("MAP", map).replace("ROLE", role)),
+            format!("{source}: {}, {then}", name.replace("MAP", map).replace("ROLE", role)),
         ));
     }
     let expression = mapping.system_user.strip_prefix('/')?;
@@ -389,7 +391,7 @@ fn map(
              too{example}"
         ),
         format!(
-            "write `/^…$` in {place}, each alternative in a line of its own and [.] for a dot, then reload"
+            "write `/^…$` in {source}, each alternative in a line of its own and [.] for a dot, {then}"
         ),
     ))
 }
@@ -404,6 +406,7 @@ mod tests {
         let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&str>)| {
             let mapping = Mapping {
                 line: 1,
+                file: None,
                 map: (*map).to_owned(),
                 system_user: (*user).to_owned(),
                 role: (*role).to_owned(),
