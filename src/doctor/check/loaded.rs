@@ -207,7 +207,8 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
                 .command(reload(server))
         })
         .collect();
-    findings.extend(postgresql::upcoming(server, answers));
+    let (new, breaks) = postgresql::upcoming(server, answers);
+    findings.extend(new);
     let changed = &answers.loading.configuration;
     if !changed.is_empty() {
         let warning = Finding::warning(
@@ -219,7 +220,7 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
             ),
         );
         // A reload would put into force what the failures are about.
-        findings.push(if findings.is_empty() {
+        findings.push(if findings.is_empty() && !breaks {
             let fix = format!("{}, then check again", reload(server));
             warning.fix(fix).command(reload(server))
         } else {

@@ -359,8 +359,9 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     findings
 }
 
-/// The failures that begin with the next reload or start, by TLS settings that are in the files and not in force.
-pub(super) fn upcoming(server: &Server, answers: &Answers) -> Vec<Finding> {
+/// The failures that begin with the next reload or start, by TLS settings that are in the files and not in force; and whether there
+/// are failures then, these or the present ones.
+pub(super) fn upcoming(server: &Server, answers: &Answers) -> (Vec<Finding>, bool) {
     let failures = |tls: &TlsSettings| {
         let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
         let (judged, _) = out_of_sight(&files);
@@ -370,17 +371,18 @@ pub(super) fn upcoming(server: &Server, answers: &Answers) -> Vec<Finding> {
         found.retain(|found| found.severity == Severity::Failure);
         found
     };
-    let Some(next) = &answers.next else { return Vec::new() };
+    let Some(next) = &answers.next else { return (Vec::new(), false) };
     let now = failures(&answers.settings);
     let is_new = |then: &Finding| {
         !now.iter().any(|now| (now.code, &now.object) == (then.code, &then.object))
     };
-    let then = failures(next).into_iter().filter(is_new);
-    then.map(|found| Finding {
+    let then = failures(next);
+    let has_any = !then.is_empty();
+    let new = then.into_iter().filter(is_new).map(|found| Finding {
         text: format!("as the files are now, from the next reload or start on: {}", found.text),
         ..found
-    })
-    .collect()
+    });
+    (new.collect(), has_any)
 }
 
 fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {

@@ -22,7 +22,7 @@ fn running(ident_lines: &str, roles: &str) -> (Setup, Pgsvid) {
     setup.cluster.set_conf(&format!("ident_file = '{}'", setup.files.join("map.conf").display()));
     setup.cluster.restart();
     let pgsvid = setup.spawn();
-    pgsvid.current(1);
+    pgsvid.event("rotated");
     (setup, pgsvid)
 }
 
@@ -45,7 +45,7 @@ fn wait_for_map(setup: &Setup, has: bool, text: &str) {
 fn restart(setup: &Setup, pgsvid: Pgsvid) -> Pgsvid {
     pgsvid.terminate(LIMIT);
     let again = setup.spawn();
-    again.current(1);
+    again.event("rotated");
     again
 }
 
