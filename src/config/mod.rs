@@ -176,6 +176,9 @@ fn assemble(
     let resolver = Resolver { file: path, environment };
     let mut source = source::source(&resolver, file, flags)?;
     let mut place = place::place(&resolver, file, flags)?;
+    if let crate::source::Settings::Files(files) = &mut source {
+        files.in_place = matches!(place, publish::Place::InPlace(_));
+    }
     source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;

@@ -251,6 +251,7 @@ codes! {
     CertificatesUnsettled, "certificates-unsettled", "the files of `[certificates]` keep changing, so pgsvid uses no set of them";
     CertificatesSilent, "certificates-silent", "the file system of `[certificates]` does not answer";
     CertificatesFormat, "certificates-format", "a file of `[certificates]` does not hold what PostgreSQL reads: unencrypted PEM";
+    CertificatesRevocationLists, "certificates-revocation-lists", "a bundle that PostgreSQL or libpq reads in place holds revocation lists";
     CertificatesPair, "certificates-pair", "the key of `[certificates]` does not belong to the certificate";
     CertificatesUnsigned, "certificates-not-signed-by-bundle", "the bundle of `[certificates]` does not vouch for the certificate";
     CertificatesExpired, "certificates-expired", "the certificate of `[certificates]` has expired";

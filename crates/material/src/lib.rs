@@ -13,6 +13,7 @@ mod federation;
 mod fitness;
 mod host;
 mod identity;
+pub mod in_place;
 mod issuers;
 mod key;
 mod name;
