@@ -290,7 +290,10 @@ fn identity(
     let dns_names = dns_names(resolver, file, flags)?;
     let users = Users::default();
     let policy = Policy::Spiffe;
-    Ok((selection, Expectations { policy, spiffe_id, trust_domain, federated, users, dns_names }))
+    let hint = selection.hint.clone();
+    let expectations =
+        Expectations { policy, spiffe_id, trust_domain, hint, federated, users, dns_names };
+    Ok((selection, expectations))
 }
 
 /// The names that the SVID should have. A flag and a variable separate them by commas; the file has a list.

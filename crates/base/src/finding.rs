@@ -59,6 +59,9 @@ pub struct Finding {
     /// The command within `fix`, if there is one, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Box<str>>,
+    /// How many findings of its severity it stands for, if it stands for more than one: there were too many to list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<usize>,
 }
 
 impl Finding {
@@ -71,7 +74,14 @@ impl Finding {
             cause: None,
             fix: None,
             command: None,
+            stands_for: None,
         }
+    }
+
+    /// How many findings it is: itself, or those that it stands for.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.stands_for.unwrap_or(1)
     }
 
     /// A finding of severity `Ok`.
@@ -158,6 +168,28 @@ impl Finding {
         self.command = found.command;
         self
     }
+}
+
+/// The first `most` of the findings, the most serious ones first if there are more, and for each severity one finding about the
+/// rest. So nothing that somebody can create in any number hides what else is reported. `kind` says in the plural what they are
+/// about.
+#[must_use]
+pub fn limited(mut findings: Vec<Finding>, most: usize, kind: &str) -> Vec<Finding> {
+    if findings.len() <= most {
+        return findings;
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let rest = findings.split_off(most);
+    for severity in [Severity::Failure, Severity::Warning, Severity::Skipped, Severity::Ok] {
+        let mut same = rest.iter().filter(|finding| finding.severity == severity);
+        let Some(first) = same.next() else { continue };
+        let count = first.count() + same.map(Finding::count).sum::<usize>();
+        let text = format!("… and {count} more about {kind}");
+        let fix = if severity == Severity::Ok { "" } else { "fix those above, then check again" };
+        let more = Finding::new(first.code, severity, text).fix(fix);
+        findings.push(Finding { stands_for: Some(count), ..more });
+    }
+    findings
 }
 
 /// The parts of a remedy before and after its command. `None` if the remedy does not contain that command.

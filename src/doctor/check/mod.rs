@@ -51,6 +51,9 @@ use crate::config::{Config, Environment};
 use crate::material::Material;
 use crate::source::Settings;
 
+/// How many findings with one code a section lists.
+const MOST_OF_A_CODE: usize = 50;
+
 /// What to examine.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
@@ -164,6 +167,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.extend(clients::sections(config, environment, on_disk));
     let daemon = daemon::section(config, &sections).await;
     sections.extend(daemon);
+    for section in &mut sections {
+        section.limit(MOST_OF_A_CODE);
+    }
     Report { sections }
 }
 

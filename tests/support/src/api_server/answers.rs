@@ -98,6 +98,17 @@ async fn answer(
     if fault == Fault::Forbidden {
         return Ok(refused((403, "Forbidden", format!("{path} is forbidden"))));
     }
+    if let Fault::Headers(size) = fault {
+        let mut response = whole(200, "{}");
+        let value = hyper::header::HeaderValue::from_str(&"x".repeat(size)).unwrap();
+        response.headers_mut().insert("x-long", value);
+        return Ok(response);
+    }
+    if let Fault::Body(text) = fault
+        && path.contains("/secrets")
+    {
+        return Ok(if query.contains_key("watch") { unended(text) } else { whole(200, text) });
+    }
     if query.contains_key("watch") {
         if fault == Fault::Flood {
             let event =
@@ -180,6 +191,17 @@ fn watch(
 fn endless(part: String) -> Response<Body> {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     tokio::spawn(async move { while sender.send_data(Bytes::from(part.clone())).await.is_ok() {} });
+    Response::new(body.boxed())
+}
+
+/// The text, and then nothing.
+fn unended(text: &'static str) -> Response<Body> {
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
+    tokio::spawn(async move {
+        if sender.send_data(Bytes::from_static(text.as_bytes())).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    });
     Response::new(body.boxed())
 }
 

@@ -43,6 +43,10 @@ pub enum Fault {
     Garbage,
     /// By bytes without end.
     Endless,
+    /// Each request about a Secret by this text, and each watch by the same text without an end of line.
+    Body(&'static str),
+    /// Each request by headers of that many bytes.
+    Headers(usize),
     /// Each watch by events without end.
     Flood,
     /// Each watch by an event that is longer than anybody reads, then as it should.
