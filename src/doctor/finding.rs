@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-pub use crate::finding::{Code, Finding, Severity, limited};
+pub(super) use crate::finding::limited;
+pub use crate::finding::{Code, Finding, Severity};
 
 /// What was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -40,6 +40,7 @@ use turns::{Turn, Turns};
 
 use crate::consumers::{
     ClientLogin, Consumer, Pooler, Publication, RestApi, SecretsSettings, ServedAddress, Server,
+    verified,
 };
 use crate::hooks::{Answer, Hook, Line};
 use crate::material::{Expectations, Material, Names};
@@ -74,6 +75,31 @@ pub struct Settings {
     pub served: Vec<ServedAddress>,
     /// The commands and signals that follow a publication.
     pub hooks: Vec<Hook>,
+}
+
+impl Settings {
+    /// The names of all consumers, of whatever kind.
+    pub fn consumer_names(&self) -> impl Iterator<Item = &str> {
+        // A new kind of consumer does not compile without a decision about its name.
+        let Self {
+            expectations: _,
+            before: _,
+            extra_authorities: _,
+            publish_every: _,
+            servers,
+            poolers,
+            patroni,
+            clients,
+            secrets,
+            served,
+            hooks: _,
+        } = self;
+        let proven = verified(servers, poolers, patroni.as_ref()).map(|(name, _)| name);
+        let clients = clients.iter().map(|it| it.name.as_str());
+        let secrets = secrets.iter().map(|it| it.name.as_str());
+        let served = served.iter().map(|it| it.name.as_str());
+        proven.chain(clients).chain(secrets).chain(served)
+    }
 }
 
 /// Why the loop cannot continue.

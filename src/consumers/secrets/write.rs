@@ -327,7 +327,9 @@ impl Secrets {
             it.metadata.resource_version.as_str()
         });
         self.following.note(at, version);
-        self.following.watch(at, &self.observer, &self.settings.targets[at]);
+        if let Some(observer) = self.observers.get(at / super::WATCHES) {
+            self.following.watch(at, observer, &self.settings.targets[at]);
+        }
     }
 
     fn lost(&mut self, at: usize, finding: Finding) -> Finding {

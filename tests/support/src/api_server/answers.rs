@@ -19,6 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use super::objects::Refused;
 use super::{Fault, Shared};
 
+/// As the Go library of a real API server has it.
+const MOST_STREAMS: u32 = 100;
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// Serves every connection.
@@ -37,6 +40,7 @@ pub(super) async fn serve(
             let service = service_fn(|request| answer(Arc::clone(&shared), request));
             drop(
                 Builder::new(TokioExecutor::new())
+                    .max_concurrent_streams(MOST_STREAMS)
                     .serve_connection(TokioIo::new(stream), service)
                     .await,
             );
@@ -104,8 +108,9 @@ async fn answer(
         response.headers_mut().insert("x-long", value);
         return Ok(response);
     }
-    if let Fault::Body(text) = fault
-        && path.contains("/secrets")
+    if let Fault::Bodies(texts) = fault
+        && let Some(number) = number(&path, &query)
+        && let Some(text) = texts.get(number)
     {
         return Ok(if query.contains_key("watch") { unended(text) } else { whole(200, text) });
     }
@@ -192,6 +197,13 @@ fn endless(part: String) -> Response<Body> {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     tokio::spawn(async move { while sender.send_data(Bytes::from(part.clone())).await.is_ok() {} });
     Response::new(body.boxed())
+}
+
+/// The number of a Secret that is called `s` and a number.
+fn number(path: &str, query: &HashMap<String, String>) -> Option<usize> {
+    let selected = query.get("fieldSelector").and_then(|it| it.strip_prefix("metadata.name="));
+    let name = selected.or_else(|| path.split_once("/secrets/").map(|(_, name)| name))?;
+    name.strip_prefix('s')?.parse().ok()
 }
 
 /// The text, and then nothing.
