@@ -543,7 +543,7 @@ codes! {
     IdentExpressionBroken, "ident-expression-broken", "PostgreSQL cannot compile a regular expression of `pg_ident.conf`";
     IdentExpressionUntold, "ident-expression-untold", "pgsvid cannot tell which names a regular expression of `pg_ident.conf` admits";
     IdentExpressionUntried, "ident-expression-untried", "pgsvid could not try which names a regular expression of `pg_ident.conf` matches";
-    SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user may log in over the socket as a superuser";
+    SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user, or every user of the machine, may log in over the socket as a superuser";
     SuperuserByCertificate, "superuser-by-certificate", "whether a workload may log in by its certificate as a superuser";
     Roles, "roles", "whether PostgreSQL's files agree with `[[roles]]`";
     RolesIdentLineExtra, "roles-ident-line-extra", "a line of the map in `pg_ident.conf` lets a workload log in as a role that `[[roles]]` does not give it";

@@ -43,7 +43,8 @@ pub enum Fault {
     Garbage,
     /// By bytes without end.
     Endless,
-    /// Each request about the Secret `s` with the number N by the N-th text, and each watch by the same text without an end of line.
+    /// Each read of the Secret `s` with the number N by the N-th text, and each watch by its first 100,000 bytes,
+    /// without an end of line.
     Bodies(&'static [&'static str]),
     /// Each request by headers of that many bytes.
     Headers(usize),
