@@ -97,7 +97,7 @@ impl Section {
     }
 
     /// Keeps so many findings with each code, and one about the rest.
-    pub fn limit(&mut self, most: usize) {
+    fn limit(&mut self, most: usize) {
         let mut codes: Vec<Code> = Vec::new();
         for finding in &self.findings {
             if !codes.contains(&finding.code) {
@@ -131,6 +131,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report with so many findings of each code in a section, and one about the rest.
+    #[must_use]
+    pub fn limited(mut self, most: usize) -> Self {
+        for section in &mut self.sections {
+            section.limit(most);
+        }
+        self
+    }
+
     /// The number of findings with this severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {

@@ -3,6 +3,7 @@
 //! Programs and documents use the code. Sentences may change.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Serialize, Serializer};
 
@@ -61,7 +62,7 @@ pub struct Finding {
     pub command: Option<Box<str>>,
     /// How many findings of its severity it stands for, if it stands for more than one: there were too many to list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stands_for: Option<usize>,
+    pub stands_for: Option<NonZeroU32>,
 }
 
 impl Finding {
@@ -81,7 +82,7 @@ impl Finding {
     /// How many findings it is: itself, or those that it stands for.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.stands_for.unwrap_or(1)
+        self.stands_for.map_or(1, |it| usize::try_from(it.get()).unwrap_or(usize::MAX))
     }
 
     /// A finding of severity `Ok`.
@@ -187,7 +188,8 @@ pub fn limited(mut findings: Vec<Finding>, most: usize, kind: &str) -> Vec<Findi
         let text = format!("… and {count} more about {kind}");
         let fix = if severity == Severity::Ok { "" } else { "fix those above, then check again" };
         let more = Finding::new(first.code, severity, text).fix(fix);
-        findings.push(Finding { stands_for: Some(count), ..more });
+        let stands_for = u32::try_from(count).ok().and_then(NonZeroU32::new);
+        findings.push(Finding { stands_for, ..more });
     }
     findings
 }

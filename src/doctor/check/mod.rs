@@ -167,10 +167,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.extend(clients::sections(config, environment, on_disk));
     let daemon = daemon::section(config, &sections).await;
     sections.extend(daemon);
-    for section in &mut sections {
-        section.limit(MOST_OF_A_CODE);
-    }
-    Report { sections }
+    Report { sections }.limited(MOST_OF_A_CODE)
 }
 
 /// The heading's subject for a set.

@@ -16,8 +16,9 @@ use crate::survey;
 
 /// How many findings about each kind of them are listed.
 const MOST_OF_A_KIND: usize = 20;
+type IsOfKind = fn(&OutgoingKind) -> bool;
 /// The kinds, in the plural.
-const KINDS: [(&str, fn(&OutgoingKind) -> bool); 3] = [
+const KINDS: [(&str, IsOfKind); 3] = [
     ("subscriptions", |kind| matches!(kind, OutgoingKind::Subscription(..))),
     ("foreign servers", |kind| matches!(kind, OutgoingKind::Server(_))),
     ("user mappings", |kind| matches!(kind, OutgoingKind::Mapping(..))),

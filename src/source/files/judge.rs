@@ -19,9 +19,8 @@ pub fn judge(
 ) -> Result<Material, Trouble> {
     let [chain, key, bundle] = contents;
     let material = pem::read_material(chain, key, bundle, &settings.expectations, now);
-    let loads = || match settings.in_place {
-        true => in_place::other_blocks(key, bundle).map(drop),
-        false => Ok(()),
+    let loads = || {
+        if settings.in_place { in_place::other_blocks(key, bundle).map(drop) } else { Ok(()) }
     };
     material.and_then(|material| loads().map(|()| material)).map_err(|unusable| match unusable {
         Unusable::Malformed { part, cause: cause @ Malformed::Block { .. } } => {

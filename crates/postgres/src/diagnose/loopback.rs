@@ -3,7 +3,7 @@
 
 use super::naming::names;
 use super::order::{MOST_DECIDERS, MOST_RULES, is_decided};
-use crate::sql::{HbaRule, Superuser};
+use crate::sql::{Address, HbaRule, Superuser};
 
 /// The roles that nobody may be without proof.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,9 @@ pub struct Guarded<'a> {
 
 impl Guarded<'_> {
     /// Who every user of the machine can be by the line with that index, in words. `None` if nobody of these.
-    pub(super) fn open_by(&self, rules: &[HbaRule], index: usize) -> Option<String> {
-        let line = rules.get(index)?;
-        let is_for_this_machine = line.address.as_ref().is_some_and(|address| address.is_local());
+    pub(super) fn open_by(&self, lines: &[HbaRule], index: usize) -> Option<String> {
+        let line = lines.get(index)?;
+        let is_for_this_machine = line.address.as_ref().is_some_and(Address::is_local);
         let is_open = line.method == "trust"
             && line.kind != "hostgssenc"
             && is_for_this_machine
@@ -30,7 +30,7 @@ impl Guarded<'_> {
         if !self.listens || !is_open {
             return None;
         }
-        let above = rules.get(..index)?;
+        let above = lines.get(..index)?;
         let is_reached = |role: &&str| is_reached(line, above, role);
         let superusers = self.superusers.iter().map(|superuser| superuser.role.as_str());
         let superusers: Vec<&str> = superusers.filter(is_reached).collect();

@@ -103,10 +103,7 @@ async fn answer(
         return Ok(refused((403, "Forbidden", format!("{path} is forbidden"))));
     }
     if let Fault::Headers(size) = fault {
-        let mut response = whole(200, "{}");
-        let value = hyper::header::HeaderValue::from_str(&"x".repeat(size)).unwrap();
-        response.headers_mut().insert("x-long", value);
-        return Ok(response);
+        return Ok(with_header(size));
     }
     if let Fault::Bodies(texts) = fault
         && head.method == Method::GET
@@ -202,6 +199,14 @@ fn endless(part: String) -> Response<Body> {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     tokio::spawn(async move { while sender.send_data(Bytes::from(part.clone())).await.is_ok() {} });
     Response::new(body.boxed())
+}
+
+/// An answer with a header of that many bytes.
+fn with_header(size: usize) -> Response<Body> {
+    let mut response = whole(200, "{}");
+    let value = hyper::header::HeaderValue::from_str(&"x".repeat(size)).unwrap();
+    response.headers_mut().insert("x-long", value);
+    response
 }
 
 /// The number of a Secret that is called `s` and a number.
