@@ -93,7 +93,6 @@ fn v21_no_answer_of_a_hostile_api_server_takes_far_more_memory_than_a_usual_one(
         std::thread::sleep(Duration::from_secs(2));
         assert!(more() < MOST, "{} KiB", more());
     }
-    println!("{} KiB more than {before} KiB", more());
     // It goes on afterwards.
     let first = world.server.field("own", "s0", "tls.crt");
     world.server.fault(Fault::None);
