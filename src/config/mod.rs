@@ -178,6 +178,9 @@ fn assemble(
     let resolver = Resolver { file: path, environment };
     let mut source = source::source(&resolver, file, flags)?;
     let mut place = place::place(&resolver, file, flags)?;
+    if let crate::source::Settings::Files(files) = &mut source {
+        files.in_place = matches!(place, publish::Place::InPlace(_));
+    }
     source::apart(&resolver, &source, &place)?;
     let servers = server::servers(&resolver, file, flags)?;
     let roles = roles::roles(&resolver, file, &servers)?;
@@ -289,7 +292,10 @@ fn identity(
     let dns_names = dns_names(resolver, file, flags)?;
     let users = Users::default();
     let policy = Policy::Spiffe;
-    Ok((selection, Expectations { policy, spiffe_id, trust_domain, federated, users, dns_names }))
+    let hint = selection.hint.clone();
+    let expectations =
+        Expectations { policy, spiffe_id, trust_domain, hint, federated, users, dns_names };
+    Ok((selection, expectations))
 }
 
 /// The names that the SVID should have. A flag and a variable separate them by commas; the file has a list.

@@ -52,6 +52,7 @@ pub(super) fn source(
         published: None,
         renewal_percent: renewal_percent(resolver, table)?,
         is_silent: false,
+        in_place: false,
     }))
 }
 

@@ -82,10 +82,8 @@ impl Application {
     /// Whether something in the configuration has the name that the application has in log and status.
     #[must_use]
     pub fn name_is_taken(config: &Config) -> bool {
-        let consumers = consumers(config).map(|(name, _)| name);
-        let clients = config.rotation.clients.iter().map(|it| it.name.as_str());
         let hooks = config.rotation.hooks.iter().map(|it| it.name.as_str());
-        consumers.chain(clients).chain(hooks).any(|name| name == NAME)
+        config.rotation.consumer_names().chain(hooks).any(|name| name == NAME)
     }
 
     /// Logs what it waits for, or what differs from the start.

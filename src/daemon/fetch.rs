@@ -16,11 +16,12 @@ use super::tasks::Tasks;
 use super::{Confined, continue_from_disk, open, watch_files};
 use crate::config::Config;
 use crate::material::Material;
+use crate::publish::{self, Peeked};
 pub use crate::rotation::PublishedBy;
 use crate::rotation::{self, NotPublished, Once, Rotation};
 use crate::source::{Source, SourceState};
 use crate::watching::Watching;
-use crate::{publish, timing, tokens};
+use crate::{timing, tokens};
 
 /// The result.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub async fn fetch(
     let (mut terminate, mut interrupt) = termination()?;
     let deadline = Instant::now() + limit;
     let asked = Once { fresh, exposed: limit / 2 };
-    let published = AtomicBool::new(false);
+    let (published, lacks) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut tasks = Tasks::new();
     let watching = watch_files(&mut tasks);
     tokio::select! {
@@ -68,11 +69,14 @@ pub async fn fetch(
         () = asked_to_end(&mut terminate, &mut interrupt) => {
             bail!("ended by a signal; what was published before is still in place")
         }
-        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress, &published)) => {
+        fetched = timeout_at(deadline, attempt(confined, asked, &watching, &progress, [&published, &lacks])) => {
             if let Ok(fetched) = fetched {
                 return fetched;
             }
             let (limit, waiting) = (humantime::format_duration(limit), progress.borrow());
+            if lacks.load(Ordering::Relaxed) {
+                bail!("not everything that this configuration asks for within {limit}: {}", *waiting);
+            }
             if published.load(Ordering::Relaxed) {
                 bail!("the certificates are published, but not every token within {limit}: {}", *waiting);
             }
@@ -86,7 +90,7 @@ async fn attempt(
     asked: Once,
     watching: &Watching,
     progress: &watch::Sender<String>,
-    published: &AtomicBool,
+    [published, lacks]: [&AtomicBool; 2],
 ) -> anyhow::Result<Fetched> {
     let opened = match open(&confined) {
         Ok(opened) => opened,
@@ -98,7 +102,7 @@ async fn attempt(
         Err(error) if is_locked(&error) => {
             let Confined { mut config, .. } = confined;
             let wanted = config.tokens.take();
-            let material = another(&config, watching, progress).await?;
+            let material = another(&config, watching, progress, lacks).await?;
             published.store(true, Ordering::Relaxed);
             let tokens = tokens(wanted, &material, true, progress).await?;
             return Ok(Fetched { material, by: Publication::Another, tokens });
@@ -180,28 +184,34 @@ async fn another(
     config: &Config,
     watching: &Watching,
     progress: &watch::Sender<String>,
+    lacks: &AtomicBool,
 ) -> anyhow::Result<Arc<Material>> {
     let waiting = "another pgsvid holds the directory; waiting for its set";
     let renewal = "another pgsvid holds the directory, and its set has less than half of its lifetime left; waiting for a newer one";
-    let mut said = false;
+    let mut said = String::new();
     let publish = config.place.directory().context("there is no directory to publish to")?;
     let mut changes = watching.directories([publish.directory.clone()]);
     loop {
-        match publish::peek(publish, config.source.expectations(), timing::now()) {
-            Ok(Some(material)) if rotation::is_young(&material, timing::now()) => {
-                return Ok(Arc::new(material));
+        let peeked = publish::peek(publish, config.source.expectations(), timing::now());
+        lacks.store(matches!(peeked, Ok(Peeked::Other(_))), Ordering::Relaxed);
+        let reason = match peeked {
+            Ok(Peeked::Set(material)) if rotation::is_young(&material, timing::now()) => {
+                return Ok(Arc::from(material));
             }
-            Ok(Some(_)) => drop(progress.send_replace(renewal.to_owned())),
-            Ok(None) => drop(progress.send_replace(waiting.to_owned())),
+            Ok(Peeked::Set(_)) => renewal.to_owned(),
+            Ok(Peeked::Nothing) => waiting.to_owned(),
+            Ok(Peeked::Other(lacking)) => format!(
+                "another pgsvid holds the directory, and {lacking}; give both the same configuration, or this one a directory of its own"
+            ),
             // The instance that holds the directory may be about to replace it.
-            Err(error @ publish::Error::NotOurs(_)) => {
-                progress.send_replace(format!("{waiting}; {error}"));
-            }
+            Err(error @ publish::Error::NotOurs(_)) => format!("{waiting}; {error}"),
             Err(error) => return Err(error.into()),
+        };
+        if said != reason {
+            info!(event = "waiting", directory = %publish.directory.display(), "{reason}");
+            said.clone_from(&reason);
         }
-        if !std::mem::replace(&mut said, true) {
-            info!(event = "waiting", directory = %publish.directory.display(), "{waiting}");
-        }
+        progress.send_replace(reason);
         tokio::select! {
             () = changes.changed() => {}
             // In case the kernel reports nothing.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+pub(super) use crate::finding::limited;
 pub use crate::finding::{Code, Finding, Severity};
 
 /// What was examined.
@@ -95,6 +96,27 @@ impl Section {
         self.findings.push(finding);
     }
 
+    /// Keeps so many findings with each code, and one about the rest.
+    fn limit(&mut self, most: usize) {
+        let mut codes: Vec<Code> = Vec::new();
+        for finding in &self.findings {
+            if !codes.contains(&finding.code) {
+                codes.push(finding.code);
+            }
+        }
+        for code in codes {
+            let of_code = |finding: &Finding| finding.code == code;
+            if self.findings.iter().filter(|finding| of_code(finding)).count() > most {
+                let at = self.findings.iter().position(of_code).unwrap_or_default();
+                let (of_code, mut others): (Vec<_>, Vec<_>) =
+                    std::mem::take(&mut self.findings).into_iter().partition(of_code);
+                others
+                    .splice(at..at, limited(of_code, most, &format!("{} ({code})", self.subject)));
+                self.findings = others;
+            }
+        }
+    }
+
     /// Adds findings.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.findings.extend(findings);
@@ -109,6 +131,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report with so many findings of each code in a section, and one about the rest.
+    #[must_use]
+    pub fn limited(mut self, most: usize) -> Self {
+        for section in &mut self.sections {
+            section.limit(most);
+        }
+        self
+    }
+
     /// The number of findings with this severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
@@ -116,7 +147,8 @@ impl Report {
             .iter()
             .flat_map(|section| &section.findings)
             .filter(|finding| finding.severity == severity)
-            .count()
+            .map(Finding::count)
+            .sum()
     }
 
     /// Whether there is a failure.

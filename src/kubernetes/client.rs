@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, LONGEST};
 use super::connection::{Connection, Sender, connect};
-use super::{Error, Refusal, Settings};
+use super::{Error, Settings};
 use crate::files;
 
 /// How long the server may take for an answer.
@@ -70,11 +70,11 @@ impl Client {
         let answer = async {
             let response = self.begin(ask).await?;
             let status = response.status().as_u16();
-            let body = answer::whole(response.into_body(), LONGEST).await?;
             if !(200..300).contains(&status) {
-                return Err(Error::Refused(Box::new(Refusal::read(status, &body))));
+                let refusal = answer::refusal(status, response.into_body()).await?;
+                return Err(Error::Refused(Box::new(refusal)));
             }
-            serde_json::from_slice(&body).map_err(|cause| answer::unreadable(&cause))
+            answer::read(&answer::whole(response.into_body(), LONGEST).await?)
         };
         let answer = timeout(LIMIT * 2, answer).await.unwrap_or(Err(Error::Late(LIMIT * 2)));
         if answer.as_ref().is_err_and(Error::is_of_connection) {

@@ -83,6 +83,12 @@ impl<'de> Visitor<'de> for Tree {
     }
 }
 
+impl Fields {
+    fn size(&self) -> usize {
+        self.0.iter().map(|(name, below)| name.len() + 64 + below.size()).sum()
+    }
+}
+
 impl OwnerReference {
     /// Its key in the fields of a manager: owners are told apart by their uid.
     #[must_use]
@@ -102,6 +108,11 @@ impl ManagedFields {
     #[must_use]
     pub fn has(&self, path: &[&str]) -> bool {
         self.at(path).is_some()
+    }
+
+    /// About how many bytes of memory they take.
+    pub(super) fn size(&self) -> usize {
+        self.manager.len() + self.operation.len() + self.fields_v1.size()
     }
 
     /// Drops the fields below this one for which `is_kept` is false.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::Ask;
-use super::{Client, Error, Metadata};
+use super::{Client, Error, ManagedFields, Metadata};
 
 /// A Secret, as far as pgsvid reads it.
 #[derive(Clone, Default, Deserialize)]
@@ -25,6 +25,18 @@ pub struct Secret {
 }
 
 impl Secret {
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        /// What an entry of a map takes beside its text.
+        const ENTRY: usize = 64;
+        let Metadata { labels, annotations, owner_references, managed_fields, .. } = &self.metadata;
+        let maps = [labels, annotations, &self.data].into_iter().flatten();
+        maps.map(|(key, value)| key.len() + value.len() + ENTRY).sum::<usize>()
+            + managed_fields.iter().map(ManagedFields::size).sum::<usize>()
+            + owner_references.len() * 4 * ENTRY
+    }
+
     /// Drops the fields for which `is_kept` is false, and what other managers than this one have set of them: they may be long, and
     /// secret.
     pub fn keep(&mut self, manager: &str, is_kept: impl Fn(&str) -> bool) {

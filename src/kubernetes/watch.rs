@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::client::{Ask, LIMIT};
-use super::{Client, Error, Refusal};
+use super::{Client, Error};
 
-/// Most bytes of one event.
-const LONGEST: usize = 1024 * 1024;
+/// Most bytes of one event. There is a watch for each Secret, and each may be in the middle of one. After a longer event the Secret is read.
+const LONGEST: usize = 64 * 1024;
 /// Most bytes that are skipped after them for the end of the event.
-const SKIPPED: usize = 16 * LONGEST;
+const SKIPPED: usize = 16 * 1024 * 1024;
 /// Only the metadata of each object.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -76,9 +76,9 @@ impl Client {
         let response = self.begin(&ask).await?;
         let status = response.status().as_u16();
         if status != 200 {
-            let body = answer::whole(response.into_body(), LONGEST);
-            let body = timeout(LIMIT, body).await.unwrap_or(Err(Error::Late(LIMIT)))?;
-            return Err(Error::Refused(Box::new(Refusal::read(status, &body))));
+            let refusal = answer::refusal(status, response.into_body());
+            let refusal = timeout(LIMIT, refusal).await.unwrap_or(Err(Error::Late(LIMIT)))?;
+            return Err(Error::Refused(Box::new(refusal)));
         }
         Ok(Watch { body: response.into_body(), read: Vec::new(), skipped: None })
     }

@@ -80,6 +80,7 @@ impl Publisher {
         // written.
         let recorded = match record::read(&self.directory, &name) {
             Ok(None) => None,
+            Ok(Some(Found { record, .. })) if !record.has_hint(expectations) => return Ok(None),
             Ok(Some(Found { record, file })) => {
                 let federated = if expectations.federated { record.federated } else { 0 };
                 material.keep_authorities(record.own, federated);

@@ -1,5 +1,6 @@
 //! Examines the published set, without locking the directory and without assuming that it may be written.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use super::directory_path::Trust;
 use super::error::Error;
 use super::kept::{self, Unreadable};
 use super::ownership::NotOurs;
-use super::{Settings, generation, links};
+use super::{Settings, generation, links, record};
 use crate::material::pem::{self, Malformed, Part};
 use crate::material::{Expectations, Material, Names, Rejection};
 
@@ -71,6 +72,50 @@ pub enum Unusable {
     /// The set fails a check.
     #[error(transparent)]
     Rejected(Rejection),
+    /// It came with another hint than the configured one.
+    #[error("it is the set with the hint {recorded:?}, and svid.hint asks for {wanted:?}")]
+    Hint {
+        /// The hint that came with it; empty for none.
+        recorded: String,
+        /// The configured one.
+        wanted: String,
+    },
+}
+
+/// What a directory shows that another process holds.
+pub enum Peeked {
+    /// No set, or not all of it yet.
+    Nothing,
+    /// A set, but not what this configuration asks for.
+    Other(Shortfall),
+    /// A set, and each configured file.
+    Set(Box<Material>),
+}
+
+/// What a set lacks of what a configuration asks for. `Display` continues a sentence about its publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shortfall {
+    /// It has another hint.
+    Hint(String),
+    /// Files that are not there.
+    Missing(Vec<String>),
+    /// A file of another kind: its name, its kind, the configured kind.
+    Kind(String, String, &'static str),
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hint(why) => write!(f, "it publishes another SVID: {why}"),
+            Self::Missing(names) => write!(f, "it does not publish {}", names.join(", ")),
+            Self::Kind(name, is, wanted) => {
+                write!(
+                    f,
+                    "its {name} is of the kind {is}, and this configuration asks for {wanted}"
+                )
+            }
+        }
+    }
 }
 
 /// Examines the published set. Fails only if the directory cannot be opened.
@@ -106,22 +151,57 @@ pub fn examine(
     Ok(found)
 }
 
-/// Reads the published set without locking the directory, to wait for another process's publication.
+/// Reads the published set without locking the directory, to wait for another process's publication of what this configuration
+/// asks for.
 pub fn peek(
     settings: &Settings,
     expectations: &Expectations,
     now: SystemTime,
-) -> Result<Option<Material>, Error> {
+) -> Result<Peeked, Error> {
     let found = examine(settings, expectations, now)?;
     let missing = found.missing_of_set(settings);
     found.trust?;
     match (found.obstacle, found.set) {
         (Some(obstacle), _) => Err(obstacle),
         (None, Some(Err(Unusable::NotOurs(found)))) => Err(Error::NotOurs(found)),
+        (None, Some(Err(why @ Unusable::Hint { .. }))) => {
+            Ok(Peeked::Other(Shortfall::Hint(why.to_string())))
+        }
         // In a first publication the swap comes before the links.
-        (None, _) if !missing.is_empty() => Ok(None),
-        (None, set) => Ok(set.and_then(Result::ok)),
+        (None, _) if !missing.is_empty() => Ok(Peeked::Nothing),
+        (None, Some(Ok(material))) => {
+            let generation = found.generation.unwrap_or_default();
+            Ok(match shortfall(settings, &generation, &found.missing_links)? {
+                Some(shortfall) => Peeked::Other(shortfall),
+                None => Peeked::Set(Box::new(material)),
+            })
+        }
+        (None, _) => Ok(Peeked::Nothing),
     }
+}
+
+/// What this generation lacks; `unlinked` are the names that do not lead to it.
+fn shortfall(
+    settings: &Settings,
+    generation: &str,
+    unlinked: &[String],
+) -> Result<Option<Shortfall>, Error> {
+    let (directory, _) = Directory::open_to_look(&settings.directory)?;
+    let path = settings.directory.join(generation);
+    let is_missing =
+        |name: &String| unlinked.contains(name) || path.join(name).symlink_metadata().is_err();
+    let missing: Vec<String> = settings.files.names().into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        return Ok(Some(Shortfall::Missing(missing)));
+    }
+    // A record of an earlier version does not tell.
+    let recorded = record::read(&directory, generation).ok().flatten();
+    let kinds = recorded.and_then(|found| found.record.more).unwrap_or_default().kinds;
+    Ok(settings.files.iter().find_map(|file| {
+        let wanted = file.content.kind();
+        let is = kinds.get(&file.name).filter(|is| *is != wanted)?;
+        Some(Shortfall::Kind(file.name.clone(), is.clone(), wanted))
+    }))
 }
 
 fn read(
@@ -142,6 +222,13 @@ fn read(
             Unusable::Unreadable { name, cause }
         }
     })?;
+    if let Ok(Some(found)) = record::read(directory, generation)
+        && !found.record.has_hint(expectations)
+    {
+        let recorded = found.record.more.unwrap_or_default().hint;
+        let wanted = expectations.hint.clone().unwrap_or_default();
+        return Err(Unusable::Hint { recorded, wanted });
+    }
     decode(settings, &kept, expectations, now).map_err(|unusable| match unusable {
         pem::Unusable::Rejected(rejection) => Unusable::Rejected(rejection),
         pem::Unusable::Malformed { part, cause } => {

@@ -45,7 +45,7 @@ use directory_path::Exposed;
 pub use directory_path::Trust;
 use encode::{authorities, encode};
 pub use error::{Error, FREE_SPACE};
-pub use examine::{Examination, Unusable, examine, peek};
+pub use examine::{Examination, Peeked, Shortfall, Unusable, examine, peek};
 pub use fields::Fields;
 pub use files::{Content, FileSpec, Files, Render};
 use generation::Generation;
@@ -55,7 +55,7 @@ pub use ownership::{NotOurs, Reason};
 use passwords::Passwords;
 pub use passwords::password;
 pub use place::{InPlace, Opened, Place};
-use record::Record;
+use record::{More, Record};
 use set_id::SetId;
 pub use single::{Present, SingleFile};
 pub use space::is_full;
@@ -365,7 +365,10 @@ impl Publisher {
         let files = self.files(material, &authorities, &passwords, &name)?;
         let record = {
             let written = files.iter().map(|(name, content)| (name, content.bytes.as_slice()));
-            Record::of(set.clone(), origin, written)
+            let kind = |file: &FileSpec| (file.name.clone(), file.content.kind().to_owned());
+            let hint = material.hint().unwrap_or_default().to_owned();
+            let kinds = self.settings.files.iter().map(kind).collect();
+            Record::of(set.clone(), origin, written, More { hint, kinds })
         };
         let bytes = Zeroizing::new(record.encode());
         let mode = self.settings.files.private_key().mode;

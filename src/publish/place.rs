@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{FileSpec, Publisher, Settings};
 use crate::files;
 use crate::material::pem::{self, Unusable};
-use crate::material::{Expectations, Material, Names};
+use crate::material::{Expectations, Material, Names, in_place};
 
 /// Largest file of a set that is read, in bytes.
 const LARGEST: u64 = 2 * 1024 * 1024;
@@ -117,17 +117,17 @@ impl InPlace {
         };
         let [certificate, private_key, bundle] = &self.paths;
         let (chain, key, authorities) = (read(certificate)?, read(private_key)?, read(bundle)?);
-        pem::read_material(&chain, &key, &authorities, expectations, now).map_err(|error| {
-            match error {
-                Unusable::Rejected(rejection) => rejection.to_string(),
-                Unusable::Malformed { part, cause } => {
-                    let path = match part {
-                        pem::Part::Chain => certificate,
-                        pem::Part::Key => private_key,
-                        pem::Part::Bundle => bundle,
-                    };
-                    format!("{} cannot be used: {cause}", path.display())
-                }
+        let material = pem::read_material(&chain, &key, &authorities, expectations, now);
+        let loads = || in_place::other_blocks(&key, &authorities);
+        material.and_then(|material| loads().map(|_| material)).map_err(|error| match error {
+            Unusable::Rejected(rejection) => rejection.to_string(),
+            Unusable::Malformed { part, cause } => {
+                let path = match part {
+                    pem::Part::Chain => certificate,
+                    pem::Part::Key => private_key,
+                    pem::Part::Bundle => bundle,
+                };
+                format!("{} cannot be used: {cause}", path.display())
             }
         })
     }

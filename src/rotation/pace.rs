@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::timing::Budget;
+
 /// Most changes of one kind in a row.
 const BURST: u32 = 120;
 /// How long before the published leaf expires a new leaf is taken without waiting.
@@ -29,25 +31,18 @@ pub(super) enum Change {
 /// The budget for changes.
 pub(super) struct Pace {
     every: Duration,
-    leaf: Burst,
-    authorities: Burst,
+    leaf: Budget,
+    authorities: Budget,
     /// When the next needed change may be taken.
     needed: Instant,
     /// Whether it was reported that changes have to wait.
     pub(super) is_reported: bool,
 }
 
-/// What is left of a burst.
-struct Burst {
-    left: u32,
-    /// When it was last refilled.
-    at: Instant,
-}
-
 impl Pace {
     /// After a burst one change is taken per `every`, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
-        let full = || Burst { left: BURST, at: Instant::now() };
+        let full = || Budget::new(BURST, every);
         Self {
             every,
             leaf: full(),
@@ -60,11 +55,11 @@ impl Pace {
     /// Takes a change, or returns when it may be taken. `valid_for` is how long the published leaf is still valid.
     pub(super) fn take(&mut self, change: Change, valid_for: Duration) -> Result<(), Instant> {
         let now = Instant::now();
-        let burst = match change {
+        let budget = match change {
             Change::Leaf => &mut self.leaf,
             Change::Authorities => &mut self.authorities,
         };
-        let Err(moment) = burst.take(now, self.every) else { return Ok(()) };
+        let Err(moment) = budget.take(now) else { return Ok(()) };
         let needed = self.needed.max(now + valid_for.saturating_sub(IN_TIME));
         if needed > now {
             return Err(moment.min(needed));
@@ -80,29 +75,7 @@ impl Pace {
 
     /// Whether more than half of each budget is left: then no change has had to wait for some time.
     pub(super) fn is_at_rest(&self) -> bool {
-        [&self.leaf, &self.authorities].iter().all(|burst| burst.left > BURST / 2)
-    }
-}
-
-impl Burst {
-    fn take(&mut self, now: Instant, every: Duration) -> Result<(), Instant> {
-        if every.is_zero() {
-            return Ok(());
-        }
-        while self.left < BURST && self.at + every <= now {
-            self.at += every;
-            self.left += 1;
-        }
-        if self.left == BURST {
-            self.at = now;
-        }
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(self.at + every),
-        }
+        [&self.leaf, &self.authorities].iter().all(|budget| budget.left(Instant::now()) > BURST / 2)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::consumers::{
-    ClientLogin, Consumer, Pooler, RestApi, SecretsSettings, ServedAddress, Server,
+    ClientLogin, Consumer, Pooler, RestApi, SecretsSettings, ServedAddress, Server, verified,
 };
 use crate::hooks::Hook;
 use crate::material::{Expectations, Names};
@@ -39,6 +39,29 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The names of all consumers, of whatever kind.
+    pub fn consumer_names(&self) -> impl Iterator<Item = &str> {
+        // A new kind of consumer does not compile without a decision about its name.
+        let Self {
+            expectations: _,
+            before: _,
+            extra_authorities: _,
+            publish_every: _,
+            servers,
+            poolers,
+            patroni,
+            clients,
+            secrets,
+            served,
+            hooks: _,
+        } = self;
+        let proven = verified(servers, poolers, patroni.as_ref()).map(|(name, _)| name);
+        let clients = clients.iter().map(|it| it.name.as_str());
+        let secrets = secrets.iter().map(|it| it.name.as_str());
+        let served = served.iter().map(|it| it.name.as_str());
+        proven.chain(clients).chain(secrets).chain(served)
+    }
+
     /// The consumers, in the order in which status and metrics show them. Only where there are several, log lines name them.
     /// `exposed` says that others may rename files in the published directory.
     pub(super) fn consumers(

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::timing::Budget;
+
 /// The remaining lines.
 pub struct Lines {
     most: u32,
-    each: Duration,
-    left: u32,
-    at: Instant,
+    budget: Budget,
     /// Whether the limit was reached, and fewer than half of the lines are left since then.
     short: bool,
 }
@@ -29,24 +29,17 @@ impl Lines {
     /// Allows `most` lines at once, and one more after each time of `each`.
     #[must_use]
     pub fn new((most, each): (u32, Duration)) -> Self {
-        Self { most, each, left: most, at: Instant::now(), short: false }
+        Self { most, budget: Budget::new(most, each), short: false }
     }
 
     /// What happens to the next line. Uses up one of the remaining lines, if there is one.
     pub fn take(&mut self) -> Line {
-        let grown = self.at.elapsed().as_nanos() / self.each.as_nanos();
-        if let Ok(grown @ 1..) = u32::try_from(grown) {
-            self.left = self.left.saturating_add(grown).min(self.most);
-            self.at = Instant::now();
-        }
-        self.short &= self.left < self.most / 2;
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                Line::Written
-            }
-            None if std::mem::replace(&mut self.short, true) => Line::Hidden,
-            None => Line::FirstHidden,
+        let now = Instant::now();
+        self.short &= self.budget.left(now) < self.most / 2;
+        match self.budget.take(now) {
+            Ok(()) => Line::Written,
+            Err(_) if std::mem::replace(&mut self.short, true) => Line::Hidden,
+            Err(_) => Line::FirstHidden,
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct FindingView {
 
 impl FindingView {
     pub(super) fn of(found: &Finding) -> Self {
-        let Finding { code, severity, object, text, cause, fix, command } = found.clone();
+        let Finding { code, severity, object, text, cause, fix, command, .. } = found.clone();
         let (code, severity) = (code.name().to_owned(), severity.name().to_owned());
         let command = command.map(String::from);
         Self { code, severity, object, text, cause, fix, command }

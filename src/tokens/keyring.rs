@@ -9,19 +9,21 @@ use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
 use super::output::Output;
-use super::pace::Pace;
 use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
 use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
-use crate::timing;
+use crate::timing::{self, Budget};
 
 /// When it is written again after that has failed.
 const RETRY: Duration = Duration::from_secs(30);
 /// When the keys are looked at again after the agent has failed: it is asked by another timer.
 const SOON: Duration = Duration::from_secs(1);
+/// Changes that are written at once, and how long it takes until another one is, after that: an agent that sends other keys
+/// endlessly neither wears out the disk nor floods the log.
+const CHANGES: (u32, Duration) = (5, Duration::from_secs(30));
 
 /// The file, and its part of the status.
 pub(super) struct Keyring {
@@ -30,7 +32,7 @@ pub(super) struct Keyring {
     pub(super) repair: Repair,
     pub(super) state: TokenFile,
     told: Told,
-    pace: Pace,
+    changes: Budget,
     /// When a write that has failed is tried again.
     pub(super) retry: Option<Due>,
 }
@@ -40,8 +42,9 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::of_bundle(settings.file));
-        let (repair, told, pace) = (Repair::new(), Told::default(), Pace::new());
-        Self { format, output, repair, state, told, pace, retry: None }
+        let changes = Budget::new(CHANGES.0, CHANGES.1);
+        let (repair, told) = (Repair::new(), Told::default());
+        Self { format, output, repair, state, told, changes, retry: None }
     }
 
     /// Writes what is known, if that has changed. Returns whether it was written; fails only if this process can never write it.
@@ -51,7 +54,7 @@ impl Keyring {
         spiffe_id: &str,
     ) -> Result<bool, publish::Error> {
         let Known { bundles, trouble } = known;
-        let now = timing::now();
+        let (now, at) = (timing::now(), Instant::now());
         let rendered = match (bundles, &trouble) {
             (Some(bundles), _) => bundles.render(self.format, spiffe_id),
             (None, Some(failure)) => {
@@ -62,9 +65,9 @@ impl Keyring {
         };
         if let Ok((bytes, _)) = &rendered
             && !self.output.has(bytes)
-            && let Err(wait) = self.pace.take(Instant::now())
+            && let Err(moment) = self.changes.take(at)
         {
-            self.retry = Some(Due::after(wait, now));
+            self.retry = Some(Due::after(moment - at, now));
             return Ok(false);
         }
         let result = match rendered {

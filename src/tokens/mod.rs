@@ -14,7 +14,6 @@ mod keys;
 mod obtain;
 mod once;
 mod output;
-mod pace;
 mod prove;
 mod repair;
 mod report;

@@ -290,6 +290,73 @@ fn x01_a_signal_ends_it_at_once_with_nothing_half_written() {
     }
 }
 
+#[test]
+fn b131_a_set_that_lacks_what_the_own_configuration_asks_for_is_not_enough() {
+    let place = Place::new();
+    let agent = place.agent_with_hint().start().unwrap();
+    let run = place.pgsvid("run", &["--hint", "client"]);
+    run.wait_for_text(LIMIT, "published");
+    let with = |lines: &str, more: &[&str]| {
+        let config = place.directory.write("other.toml", lines, 0o644);
+        let config = config.display().to_string();
+        place.fetch(&[&["--config", &config], more].concat())
+    };
+    let short = &["--timeout", "1s"];
+    for (lines, reason) in [
+        ("files.extra = [{ name = 'x.pem', content = 'combined' }]", "does not publish x.pem"),
+        (
+            "files.extra = [{ name = 'x.pem', content = 'combined' }]\n[files.service]\nfile = 'other.conf'\nname = 'db'\noptions = { host = 'db' }",
+            "does not publish other.conf, x.pem",
+        ),
+        ("svid.hint = 'server'", "publishes another SVID"),
+    ] {
+        let reason = format!(
+            "not everything that this configuration asks for within 1s: another pgsvid holds the directory, and it {reason}"
+        );
+        fails(&with(lines, short), &reason);
+    }
+    for lines in ["", "svid.hint = 'client'"] {
+        let fetch = with(lines, &["--timeout", "1h"]);
+        assert!(fetch.wait_exit(LIMIT).success(), "{lines}: {}", fetch.standard_error());
+    }
+    // As soon as a pgsvid publishes it, it is enough.
+    let fetch =
+        with("files.extra = [{ name = 'x.pem', content = 'combined' }]", &["--timeout", "1h"]);
+    fetch.wait_for_text(LIMIT, "does not publish x.pem");
+    assert!(run.terminate(LIMIT).success());
+    let config = place.directory.write(
+        "third.toml",
+        "files.extra = [{ name = 'x.pem', content = 'der-key' }]",
+        0o644,
+    );
+    let config = config.display().to_string();
+    let other = place.pgsvid("run", &["--hint", "client", "--config", &config]);
+    other.wait_for_text(LIMIT, "published");
+    // The name is there, and holds something else.
+    fetch.wait_for_text(LIMIT, "is of the kind key in DER");
+    assert!(other.terminate(LIMIT).success());
+    let config = place.directory.write(
+        "third.toml",
+        "files.extra = [{ name = 'x.pem', content = 'combined' }]",
+        0o644,
+    );
+    let config = config.display().to_string();
+    let _last = place.pgsvid("run", &["--hint", "client", "--config", &config]);
+    assert!(fetch.wait_exit(LIMIT).success());
+    assert!(place.svids.join("x.pem").exists());
+    drop(agent);
+}
+
+#[test]
+fn b131_without_an_agent_an_earlier_set_of_another_hint_is_not_enough() {
+    let place = Place::new();
+    let agent = place.agent_with_hint().start().unwrap();
+    assert!(place.fetch(&["--hint", "client"]).wait_exit(LIMIT).success());
+    drop(agent);
+    assert!(place.fetch(&["--hint", "client", "--timeout", "20s"]).wait_exit(LIMIT).success());
+    fails(&place.fetch(&["--hint", "server", "--timeout", "2s"]), "no identity within 2s");
+}
+
 /// The program fails, and its last line names the reason.
 #[track_caller]
 fn fails(program: &Program, reason: &str) {
@@ -317,6 +384,11 @@ impl Place {
 
     fn agent(&self) -> Builder {
         let entry = Entry::new(ID).dns("db.example.org");
+        DevAgent::builder(self.socket()).automatic(false).entry(entry)
+    }
+
+    fn agent_with_hint(&self) -> Builder {
+        let entry = Entry::new(ID).dns("db.example.org").hint("client");
         DevAgent::builder(self.socket()).automatic(false).entry(entry)
     }
 

@@ -140,3 +140,23 @@ fn v10_fetch_writes_no_secrets_and_says_so() {
     let text = String::from_utf8_lossy(&fetch.stderr).into_owned();
     assert!(fetch.status.code() == Some(2) && text.contains("pgsvid run"), "{text}");
 }
+
+#[test]
+fn v22_of_more_secrets_than_one_connection_has_room_for_each_is_watched() {
+    const COUNT: usize = 120;
+    let world = World::new();
+    let table = |number| format!("[[secrets]]\nname = 's{number}'\ncreate = true\n{FIELDS}");
+    let tables: String = (0..COUNT).map(table).collect();
+    world.configure(&format!("[lease]\n{tables}"));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    for number in [0, 49, 50, COUNT - 1] {
+        let name = format!("s{number}");
+        wait("it is watched", || {
+            world.server.delete("own", &name);
+            std::thread::sleep(Duration::from_millis(500));
+            world.server.secret("own", &name).is_some()
+        });
+    }
+    assert_eq!(pgsvid.count("secret-unwatched") + pgsvid.count("lease-lost"), 0);
+}

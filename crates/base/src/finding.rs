@@ -3,6 +3,7 @@
 //! Programs and documents use the code. Sentences may change.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Serialize, Serializer};
 
@@ -59,6 +60,9 @@ pub struct Finding {
     /// The command within `fix`, if there is one, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Box<str>>,
+    /// How many findings of its severity it stands for, if it stands for more than one: there were too many to list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<NonZeroU32>,
 }
 
 impl Finding {
@@ -71,7 +75,14 @@ impl Finding {
             cause: None,
             fix: None,
             command: None,
+            stands_for: None,
         }
+    }
+
+    /// How many findings it is: itself, or those that it stands for.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.stands_for.map_or(1, |it| usize::try_from(it.get()).unwrap_or(usize::MAX))
     }
 
     /// A finding of severity `Ok`.
@@ -158,6 +169,29 @@ impl Finding {
         self.command = found.command;
         self
     }
+}
+
+/// The first `most` of the findings, the most serious ones first if there are more, and for each severity one finding about the
+/// rest. So nothing that somebody can create in any number hides what else is reported. `kind` says in the plural what they are
+/// about.
+#[must_use]
+pub fn limited(mut findings: Vec<Finding>, most: usize, kind: &str) -> Vec<Finding> {
+    if findings.len() <= most {
+        return findings;
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let rest = findings.split_off(most);
+    for severity in [Severity::Failure, Severity::Warning, Severity::Skipped, Severity::Ok] {
+        let mut same = rest.iter().filter(|finding| finding.severity == severity);
+        let Some(first) = same.next() else { continue };
+        let count = first.count() + same.map(Finding::count).sum::<usize>();
+        let text = format!("… and {count} more about {kind}");
+        let fix = if severity == Severity::Ok { "" } else { "fix those above, then check again" };
+        let more = Finding::new(first.code, severity, text).fix(fix);
+        let stands_for = u32::try_from(count).ok().and_then(NonZeroU32::new);
+        findings.push(Finding { stands_for, ..more });
+    }
+    findings
 }
 
 /// The parts of a remedy before and after its command. `None` if the remedy does not contain that command.
@@ -251,6 +285,7 @@ codes! {
     CertificatesUnsettled, "certificates-unsettled", "the files of `[certificates]` keep changing, so pgsvid uses no set of them";
     CertificatesSilent, "certificates-silent", "the file system of `[certificates]` does not answer";
     CertificatesFormat, "certificates-format", "a file of `[certificates]` does not hold what PostgreSQL reads: unencrypted PEM";
+    CertificatesRevocationLists, "certificates-revocation-lists", "a bundle that PostgreSQL or libpq reads in place holds revocation lists";
     CertificatesPair, "certificates-pair", "the key of `[certificates]` does not belong to the certificate";
     CertificatesUnsigned, "certificates-not-signed-by-bundle", "the bundle of `[certificates]` does not vouch for the certificate";
     CertificatesExpired, "certificates-expired", "the certificate of `[certificates]` has expired";
@@ -510,7 +545,7 @@ codes! {
     IdentExpressionBroken, "ident-expression-broken", "PostgreSQL cannot compile a regular expression of `pg_ident.conf`";
     IdentExpressionUntold, "ident-expression-untold", "pgsvid cannot tell which names a regular expression of `pg_ident.conf` admits";
     IdentExpressionUntried, "ident-expression-untried", "pgsvid could not try which names a regular expression of `pg_ident.conf` matches";
-    SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user may log in over the socket as a superuser";
+    SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user, or every user of the machine, may log in over the socket as a superuser";
     SuperuserByCertificate, "superuser-by-certificate", "whether a workload may log in by its certificate as a superuser";
     Roles, "roles", "whether PostgreSQL's files agree with `[[roles]]`";
     RolesIdentLineExtra, "roles-ident-line-extra", "a line of the map in `pg_ident.conf` lets a workload log in as a role that `[[roles]]` does not give it";

@@ -13,6 +13,7 @@ mod federation;
 mod fitness;
 mod host;
 mod identity;
+pub mod in_place;
 mod issuers;
 mod key;
 mod name;
@@ -87,6 +88,8 @@ pub struct Expectations {
     pub spiffe_id: Option<SpiffeId>,
     /// The trust domain that the SPIFFE ID must belong to.
     pub trust_domain: Option<TrustDomain>,
+    /// The hint that it must have come with, where that is known. Among the agent's SVIDs the source chooses by it.
+    pub hint: Option<String>,
     /// Whether authorities of federated trust domains may be added.
     pub federated: bool,
     /// Who uses it. An SVID that does not allow this use gets a warning; it is not refused.

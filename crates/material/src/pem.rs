@@ -24,6 +24,16 @@ pub enum Malformed {
     /// No private key, or an unreadable one.
     #[error("it holds no readable private key in PEM")]
     Key,
+    /// A block that pgsvid does not use makes OpenSSL refuse the file.
+    #[error("PEM block {position} ({label}) {what}")]
+    Block {
+        /// Its position, from 1.
+        position: usize,
+        /// The label after BEGIN, escaped.
+        label: String,
+        /// What it is.
+        what: &'static str,
+    },
 }
 
 /// The certificates in PEM, one block each, in order.

@@ -9,7 +9,9 @@ use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
 use super::blocks::{self, Found, Header};
 use super::pkcs12::{self, Password};
-use super::{Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
+use super::{
+    Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, in_place, key, pem,
+};
 
 /// One thing that a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,12 +238,14 @@ fn wrapped(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
+/// The label of a block, for a message.
+pub(crate) fn escaped(label: &[u8]) -> String {
+    let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
+    label.escape_debug().to_string()
+}
+
 /// `None` for a block that holds nothing of interest.
 fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable> {
-    let escaped = |label: &[u8]| {
-        let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
-        label.escape_debug().to_string()
-    };
     let block = match found {
         Found::Block(block) => block,
         Found::Broken(label) => {
@@ -282,6 +286,9 @@ fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable
         }
         b"TRUSTED CERTIFICATE" => foreign(Foreign::TrustedCertificate),
         b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
+        label @ b"X509 CRL" if !in_place::is_list(block) => {
+            Err(Unreadable::Broken { position, label: escaped(label) })
+        }
         b"X509 CRL" => foreign(Foreign::RevocationList),
         b"PUBLIC KEY" | b"RSA PUBLIC KEY" => foreign(Foreign::PublicKey),
         // `openssl ecparam -genkey` writes them before the key, which names its curve itself.

@@ -45,6 +45,8 @@ use write::Stop;
 
 /// How long the next set waits for an attempt: two Secrets that belong together get the same set.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How many Secrets are watched over one connection.
+const WATCHES: usize = 50;
 /// How long the first attempt waits for what the Lease says.
 const FIRST: Duration = Duration::from_secs(5);
 /// A replica competes for the Lease while its set has more than this part of its life left, in tenths. SPIRE renews at a half of the
@@ -59,8 +61,8 @@ pub(super) struct Secrets {
     label: Option<String>,
     /// Reads and writes Secrets. Its connection is closed after each attempt, because its buffers have held the key.
     client: Arc<Client>,
-    /// Watches metadata.
-    observer: Arc<Client>,
+    /// Watch metadata, each of so many Secrets: an API server admits about a hundred requests at a time on one connection.
+    observers: Vec<Arc<Client>>,
     /// Asks about the Lease: watches must not delay it.
     elector: Arc<Client>,
     following: Following,
@@ -89,9 +91,10 @@ pub(super) struct Secrets {
 
 impl Secrets {
     pub(super) fn new(settings: Settings, label: Option<String>, pulse: Pulse) -> Self {
-        let [client, observer, elector] =
-            [(); 3].map(|()| Arc::new(Client::new(settings.kubernetes.clone())));
+        let new_client = || Arc::new(Client::new(settings.kubernetes.clone()));
+        let (client, elector) = (new_client(), new_client());
         let count = settings.targets.len();
+        let observers = (0..count.div_ceil(WATCHES)).map(|_| new_client()).collect();
         let state = |target: &Target| status::Secret {
             namespace: target.namespace.clone(),
             name: target.name.clone(),
@@ -115,7 +118,7 @@ impl Secrets {
             settings,
             label,
             client,
-            observer,
+            observers,
             elector,
             pulse,
         }

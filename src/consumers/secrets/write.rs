@@ -1,5 +1,6 @@
 //! Reads the Secrets, and writes what differs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::{Secrets, explain, report};
 use crate::consumers::Publication;
 use crate::finding::Finding;
 use crate::kubernetes::{Error, Secret};
-use crate::material::{Certificate, pem};
+use crate::material::{Certificate, Fingerprint, pem};
 use crate::publish::{self, Content, Fields};
 use crate::timing;
 
@@ -39,6 +40,27 @@ enum Read {
     Failed,
     /// It has this state; `None` if it does not exist.
     Found(Option<Secret>),
+    /// It was read, and there is no room to keep it: it is read again when it is needed.
+    Again,
+}
+
+/// How many bytes of memory the Secrets may take that were read, and are not written yet.
+const ROOM: usize = 2 * 1024 * 1024;
+
+impl Read {
+    fn size(&self) -> usize {
+        match self {
+            Self::Found(Some(secret)) => secret.size(),
+            Self::Failed | Self::Found(None) | Self::Again => 0,
+        }
+    }
+
+    /// The Secret, if there is room for it beside the others.
+    fn kept(secret: Option<Secret>, others: &[Self]) -> Self {
+        let found = Self::Found(secret);
+        let taken: usize = others.iter().map(Self::size).sum();
+        if taken + found.size() > ROOM { Self::Again } else { found }
+    }
 }
 
 /// What could not be written so far.
@@ -65,10 +87,14 @@ impl Secrets {
     pub(super) async fn write(&mut self, publication: &Publication) -> Result<Vec<Finding>, Stop> {
         let mut found = Vec::new();
         let mut live: Vec<Read> = Vec::new();
+        let mut in_secrets = HashSet::new();
         for at in 0..self.settings.targets.len() {
             self.pulse.step("reading Secrets", LIMIT);
             match self.read(at).await? {
-                Ok(secret) => live.push(Read::Found(secret)),
+                Ok(secret) => {
+                    in_secrets.extend(self.present(at, secret.as_ref()));
+                    live.push(Read::kept(secret, &live));
+                }
                 Err(finding) => {
                     found.push(finding);
                     live.push(Read::Failed);
@@ -77,7 +103,6 @@ impl Secrets {
         }
         let Publication { material, extra_authorities, .. } = publication;
         let now = fingerprints(material.authorities().chain(extra_authorities));
-        let in_secrets = fingerprints(&self.present(&live));
         // Only what this process has published: somebody who may write one Secret could plant an authority in the others.
         let is_gone = |it: &&Certificate| !now.contains(&it.fingerprint());
         let gone: Vec<Certificate> = self.before.iter().filter(is_gone).cloned().collect();
@@ -86,9 +111,21 @@ impl Secrets {
         let adds = !now.is_subset(&before);
         let mut lacks = Lacks::default();
         for (at, authorities) in steps(&bundles, &before, &now) {
-            let Read::Found(secret) = std::mem::replace(&mut live[at], Read::Failed) else {
-                lacks.note(bundles[at]);
-                continue;
+            let secret = match std::mem::replace(&mut live[at], Read::Failed) {
+                Read::Found(secret) => Ok(secret),
+                Read::Again => self.read(at).await?,
+                Read::Failed => {
+                    lacks.note(bundles[at]);
+                    continue;
+                }
+            };
+            let secret = match secret {
+                Ok(secret) => secret,
+                Err(finding) => {
+                    lacks.note(bundles[at]);
+                    found.push(finding);
+                    continue;
+                }
             };
             let target = &self.settings.targets[at];
             // Readers of the authorities would refuse a leaf of an authority that they lack.
@@ -115,7 +152,7 @@ impl Secrets {
                 }
             };
             match self.write_one(at, &wanted, secret.as_ref()).await? {
-                Ok(secret) => live[at] = Read::Found(Some(secret)),
+                Ok(secret) => live[at] = Read::kept(Some(secret), &live),
                 Err(finding) => {
                     lacks.note(bundles[at]);
                     found.push(finding);
@@ -149,20 +186,14 @@ impl Secrets {
         }
     }
 
-    /// The authorities that are in the Secrets of authorities alone, as PEM.
-    fn present(&self, live: &[Read]) -> Vec<Certificate> {
-        let targets = self.settings.targets.iter().zip(live);
-        let mut present: Vec<Certificate> = Vec::new();
-        for (target, secret) in targets.filter(|(target, _)| target.is_bundle()) {
-            let Read::Found(Some(secret)) = secret else { continue };
-            for (key, twice) in target.bundles() {
-                let found = secret.data.get(key).and_then(|text| certificates(text, twice));
-                for certificate in found.into_iter().flatten() {
-                    if !present.contains(&certificate) {
-                        present.push(certificate);
-                    }
-                }
-            }
+    /// The authorities that are in a Secret of authorities alone, as PEM.
+    fn present(&self, at: usize, secret: Option<&Secret>) -> HashSet<Fingerprint> {
+        let target = &self.settings.targets[at];
+        let Some(secret) = secret.filter(|_| target.is_bundle()) else { return HashSet::new() };
+        let mut present = HashSet::new();
+        for (key, twice) in target.bundles() {
+            let found = secret.data.get(key).and_then(|text| certificates(text, twice));
+            present.extend(fingerprints(&found.unwrap_or_default()));
         }
         present
     }
@@ -296,7 +327,9 @@ impl Secrets {
             it.metadata.resource_version.as_str()
         });
         self.following.note(at, version);
-        self.following.watch(at, &self.observer, &self.settings.targets[at]);
+        if let Some(observer) = self.observers.get(at / super::WATCHES) {
+            self.following.watch(at, observer, &self.settings.targets[at]);
+        }
     }
 
     fn lost(&mut self, at: usize, finding: Finding) -> Finding {

@@ -7,7 +7,7 @@ use super::postgresql::{Answers, Sql};
 use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::{self, AccessFacts, JudgedMapping, MapFile, Misread, SHARED};
+use crate::diagnose::{self, AccessFacts, Guarded, JudgedMapping, MapFile, Misread, SHARED};
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::words::{MOST_LINES, listed};
 use crate::material::Material;
@@ -252,7 +252,11 @@ pub(super) fn section(
         |files| format!("{}, {}", files.hba.display(), files.ident.display()),
     );
     let mut section = Section::new(Group::Access, subject);
-    let concerns = diagnose::access(facts);
+    let superusers = sql.answers().map(Answers::known_superusers).unwrap_or_default();
+    let (roles, own) = (config.roles.roles(), &server.session.user);
+    let listens = sql.answers().is_none_or(|answers| !answers.settings.listen_addresses.is_empty());
+    let guarded = Guarded { roles: &roles, superusers, own: Some(own), listens };
+    let concerns = diagnose::access(facts, &guarded);
     let (untried, open) = (untried(facts, sql), diagnose::open_mappings(facts));
     let loaded = loaded::access(server, sql);
     // If PostgreSQL may have loaded other files than the ones judged here, nothing below is an all-clear.
@@ -280,8 +284,6 @@ pub(super) fn section(
             .into_iter()
             .flat_map(|answers| superusers::findings(&server.session, answers, facts, on_disk)),
     );
-    let superusers = sql.answers().map(Answers::known_superusers).unwrap_or_default();
-    let (roles, own) = (config.roles.roles(), &server.session.user);
     section.extend(diagnose::local_logins(facts, &roles, superusers, own));
     if facts.mappings.is_none() {
         section.add(Finding::skipped(Code::IdentUnread, format!("{} cannot be read", facts.ident)));

@@ -31,7 +31,7 @@ pub(super) async fn section(config: &Config, settings: &Settings) -> (Section, O
             tokio::time::sleep(PAUSE).await;
         }
         match look(settings) {
-            Ok((material, writer)) => {
+            Ok((material, writer, lists)) => {
                 let way = if writer.is_volume {
                     "one version of a volume"
                 } else {
@@ -43,6 +43,7 @@ pub(super) async fn section(config: &Config, settings: &Settings) -> (Section, O
                         "certificate, key and bundle belong together, {way}; read from {writer}"
                     ),
                 ));
+                section.extend(files::unasked_lists(settings, lists));
                 section.extend(polled(settings));
                 section.extend(others(config, settings, Some(&writer)));
                 if config.place.directory().is_none() {
@@ -78,14 +79,15 @@ fn in_place(config: &Config, settings: &Settings) -> Vec<Finding> {
     found
 }
 
-fn look(settings: &Settings) -> Result<(Material, Writer), (Trouble, Option<Writer>)> {
+/// The set, its writer, and the number of revocation lists in its bundle.
+fn look(settings: &Settings) -> Result<(Material, Writer, usize), (Trouble, Option<Writer>)> {
     let taken = files::read(&settings.paths, None).map_err(|trouble| (trouble, None))?;
     let Some(contents) = &taken.contents else {
         let path = settings.paths.certificate.clone();
         return Err((Trouble::Unsettled { path }, Some(taken.writer)));
     };
     match files::judge(settings, contents, timing::now()) {
-        Ok(material) => Ok((material, taken.writer)),
+        Ok(material) => Ok((material, taken.writer, files::revocation_lists(settings, contents))),
         Err(trouble) => Err((trouble, Some(taken.writer))),
     }
 }

@@ -245,6 +245,8 @@ fn explain(unusable: &Unusable, offered: Option<&Material>, hindrance: Option<Fi
             "start `pgsvid run`: it ignores them, and publishes its own set; if they stay: rm -r {}, as root",
             argument(&found.path)
         )),
+        Unusable::Hint { .. } => finding
+            .fix("start pgsvid run with this configuration: it publishes the SVID with that hint"),
         Unusable::Malformed { .. } => {
             finding.fix("start `pgsvid run` (or restart it): it publishes a new set")
         }

@@ -52,6 +52,9 @@ use crate::config::{Config, Environment};
 use crate::material::Material;
 use crate::source::Settings;
 
+/// How many findings with one code a section lists.
+const MOST_OF_A_CODE: usize = 50;
+
 /// What to examine.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
@@ -165,7 +168,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     sections.extend(clients::sections(config, environment, on_disk));
     let daemon = daemon::section(config, &sections).await;
     sections.extend(daemon);
-    Report { sections }
+    Report { sections }.limited(MOST_OF_A_CODE)
 }
 
 /// The heading's subject for a set.

@@ -1,5 +1,7 @@
 //! What a server connects to because of objects in its databases: subscriptions, and foreign servers with their user mappings.
 
+use std::path::Path;
+
 use super::connection_string::{self, ConnectionString};
 use super::pinned::Written;
 use super::postgresql::Answers;
@@ -7,10 +9,20 @@ use crate::companions::conninfo;
 use crate::companions::service_reader::Entry;
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::doctor::finding::{Code, Finding};
+use crate::doctor::finding::{Code, Finding, limited};
 use crate::material::Material;
 use crate::sql::{AllOutgoing, Options, Outgoing, OutgoingKind};
 use crate::survey;
+
+/// How many findings about each kind of them are listed.
+const MOST_OF_A_KIND: usize = 20;
+type IsOfKind = fn(&OutgoingKind) -> bool;
+/// The kinds, in the plural.
+const KINDS: [(&str, IsOfKind); 3] = [
+    ("subscriptions", |kind| matches!(kind, OutgoingKind::Subscription(..))),
+    ("foreign servers", |kind| matches!(kind, OutgoingKind::Server(_))),
+    ("user mappings", |kind| matches!(kind, OutgoingKind::Mapping(..))),
+];
 
 type Pairs = Vec<(String, String)>;
 
@@ -32,49 +44,63 @@ pub(super) fn findings(
         }
     };
     let mut found = Vec::new();
-    for Outgoing { kind, options } in &all.seen {
-        let name = kind.name();
-        let (pairs, text) = match options {
-            Options::Text(text) => {
-                let Some(pairs) = conninfo::parse(text) else {
-                    found.push(connection_string::unread(&name, text));
-                    continue;
-                };
-                (pairs, Some(text.as_str()))
-            }
-            Options::Pairs(pairs) => (pairs.clone(), None),
-        };
-        if !name_files(&pairs) {
-            continue;
-        }
-        let mut own = connection_string::entries(pairs.clone(), data.as_deref());
-        let Completed { pairs, is_whole, server: of } = completed(kind, pairs, all);
-        let mut entries: Vec<Entry> = connection_string::entries(pairs, data.as_deref());
-        let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
-        if text.is_none() {
-            // The wrapper has options of its own, and has refused those that neither it nor libpq knows.
-            entries.retain(is_known);
-            own.retain(is_known);
-        } else if let Some(unknown) = entries.iter().find(|entry| !is_known(entry)) {
-            found.push(connection_string::refused(&name, &unknown.keyword, version));
-            continue;
-        }
-        let written = Written::Object { kind, text };
-        // A foreign server that names files has findings of its own.
-        let is_judged_there = of.as_ref().is_some_and(|(_, names_files)| *names_files);
-        let string = ConnectionString {
-            name: &name,
-            entries: &entries,
-            own: is_judged_there.then_some(&own[..]),
-            written,
-            place: of.as_ref().map_or(&name, |(server, _)| server),
-            has_places: !is_judged_there,
-            is_whole,
-        };
-        found.extend(string.judged(config, server, on_disk));
+    // A role with a right on a wrapper can make any number of them.
+    for (kind, is_of_kind) in KINDS {
+        let of_kind = all.seen.iter().filter(|one| is_of_kind(&one.kind));
+        let judged = of_kind
+            .flat_map(|one| of_one(config, server, all, one, on_disk, (data.as_deref(), version)));
+        found.extend(limited(judged.collect(), MOST_OF_A_KIND, kind));
     }
     found.extend(unseen(server, all));
     found
+}
+
+/// The findings about one of them. `data` is the data directory, `version` the server's major version.
+fn of_one(
+    config: &Config,
+    server: &Server,
+    all: &AllOutgoing,
+    Outgoing { kind, options }: &Outgoing,
+    on_disk: Option<&Material>,
+    (data, version): (Option<&Path>, u32),
+) -> Vec<Finding> {
+    let name = kind.name();
+    let (pairs, text) = match options {
+        Options::Text(text) => {
+            let Some(pairs) = conninfo::parse(text) else {
+                return vec![connection_string::unread(&name, text)];
+            };
+            (pairs, Some(text.as_str()))
+        }
+        Options::Pairs(pairs) => (pairs.clone(), None),
+    };
+    if !name_files(&pairs) {
+        return Vec::new();
+    }
+    let mut own = connection_string::entries(pairs.clone(), data);
+    let Completed { pairs, is_whole, server: of } = completed(kind, pairs, all);
+    let mut entries: Vec<Entry> = connection_string::entries(pairs, data);
+    let is_known = |entry: &Entry| connection_string::is_known(&entry.keyword, version);
+    if text.is_none() {
+        // The wrapper has options of its own, and has refused those that neither it nor libpq knows.
+        entries.retain(is_known);
+        own.retain(is_known);
+    } else if let Some(unknown) = entries.iter().find(|entry| !is_known(entry)) {
+        return vec![connection_string::refused(&name, &unknown.keyword, version)];
+    }
+    let written = Written::Object { kind, text };
+    // A foreign server that names files has findings of its own.
+    let is_judged_there = of.as_ref().is_some_and(|(_, names_files)| *names_files);
+    let string = ConnectionString {
+        name: &name,
+        entries: &entries,
+        own: is_judged_there.then_some(&own[..]),
+        written,
+        place: of.as_ref().map_or(&name, |(server, _)| server),
+        has_places: !is_judged_there,
+        is_whole,
+    };
+    string.judged(config, server, on_disk)
 }
 
 fn name_files(pairs: &Pairs) -> bool {

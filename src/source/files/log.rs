@@ -25,6 +25,8 @@ pub(super) struct Log {
     place: String,
     /// The configured names that the latest certificate lacks.
     lacking: Vec<String>,
+    /// Whether revocation lists in the bundle were reported.
+    has_lists: bool,
 }
 
 impl Log {
@@ -33,6 +35,7 @@ impl Log {
             lines: Lines::new(limits::LINES),
             place: settings.paths.certificate.display().to_string(),
             lacking: Vec::new(),
+            has_lists: false,
         }
     }
 
@@ -86,6 +89,14 @@ impl Log {
             tell!(self, warn, event = "certificate-warning", code = warning.code(), fix, "{cause}");
         }
         self.names(&Names::of(material), settings);
+    }
+
+    /// Logs the warning about revocation lists in the bundle, once.
+    pub(super) fn revocation_lists(&mut self, found: Option<Finding>) {
+        let was_told = std::mem::replace(&mut self.has_lists, found.is_some());
+        if let Some(Finding { code, text, fix, .. }) = found.filter(|_| !was_told) {
+            tell!(self, warn, event = "certificate-warning", code = code.name(), fix, "{text}");
+        }
     }
 
     /// Logs which configured names are missing, and which names of the previous set are lost.

@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use judge::judge;
+pub use judge::{judge, revocation_lists, unasked_lists};
 pub use layout::{Contents, Kind, Stamps, Taken, read};
 use log::Log;
 use settling::Settling;
@@ -66,6 +66,8 @@ pub struct Settings {
     pub renewal_percent: u32,
     /// Whether the file system does not report changes that another machine, or a program in user space, makes.
     pub is_silent: bool,
+    /// Whether PostgreSQL and libpq read these very files, and not a set that pgsvid writes anew.
+    pub in_place: bool,
 }
 
 /// For how long files outside of a volume must be unchanged before they are accepted: another program may have written only some
@@ -253,7 +255,7 @@ impl Source {
             return Found::None(Trouble::NotYetValid { from });
         }
         self.accepted = Some(taken.stamps);
-        self.accept(material, taken.writer);
+        self.accept(material, taken.writer, revocation_lists(&self.settings, &contents));
         Found::Set
     }
 
@@ -276,13 +278,14 @@ impl Source {
             .then(|| offered.not_before())
     }
 
-    fn accept(&mut self, material: Material, writer: Writer) {
+    fn accept(&mut self, material: Material, writer: Writer, lists: usize) {
         let before = self.state.borrow().identity.material().cloned();
         let same = before.as_ref().is_some_and(|before| before.publishes_as(&material));
         if !same {
             self.log.accepted(&material, before.as_deref(), &self.settings);
             self.settings.published = Some(Names::of(&material));
         }
+        self.log.revocation_lists(unasked_lists(&self.settings, lists));
         self.state.send_modify(|state| {
             if let Standing::Files(files) = &mut state.standing {
                 files.writer = Some(writer);

@@ -34,6 +34,7 @@ impl Stage {
             published: None,
             renewal_percent: 67,
             is_silent: true,
+            in_place: false,
         };
         let (source, state) = Source::new(settings, &Watching::blind());
         let stop = CancellationToken::new();

@@ -70,7 +70,7 @@ fn b37_others_who_may_be_a_role_over_the_socket_are_told() {
         }
     };
     is_told("", "app", "", "");
-    is_told("local all app trust\n", "app", "", "can log in as role app of [[roles]]");
+    is_told("local all app trust\n", "app", "", "as role app of [[roles]]");
     is_told("", "app", "", "");
     is_told(
         "local replication repl trust\n",

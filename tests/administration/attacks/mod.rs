@@ -31,6 +31,7 @@ mod twin_authority;
 mod unclear_lines;
 mod unloadable;
 mod ways;
+mod whole_machine;
 mod withheld;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");

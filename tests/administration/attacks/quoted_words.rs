@@ -36,7 +36,7 @@ fn b63_where_the_view_alone_tells_a_quoted_keyword_keeps_nobody_out() {
     let quoted = said(
         "local all,replication \"all\" reject\nlocal all,replication all trust\nhostssl all \"all\" all reject\nhostssl all all all cert",
     );
-    one(&quoted, "warning", "superuser-over-socket");
+    one(&quoted, "failure", "superuser-over-socket");
     assert!(found(&quoted, "failure", "hba-line-never-reached").is_empty(), "{quoted:#}");
     let hidden = |report: &Value| {
         one(report, "skipped", "hba-clientname-hidden")["text"]

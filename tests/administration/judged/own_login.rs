@@ -138,7 +138,7 @@ fn b75_a_line_that_lets_everybody_be_pgsvids_role_is_told_and_the_remedy_ends_it
     setup.cluster.set_hba("local postgres pgsvid trust\nlocal all all peer");
     reload(&setup);
     let report = check(&setup, &[]);
-    one(&report, "warning", "others-over-socket");
+    one(&report, "failure", "others-over-socket");
     hba(&setup, "");
-    assert!(found(&check(&setup, &[]), "warning", "others-over-socket").is_empty());
+    assert!(found(&check(&setup, &[]), "failure", "others-over-socket").is_empty());
 }

@@ -19,7 +19,7 @@ fn b23_pgsvid_can_still_reload_after_the_printed_change_from_trust_to_peer() {
     all("local all all trust");
     reload(&setup);
     let report = check(&setup, &[]);
-    let finding = one(&report, "warning", "superuser-over-socket");
+    let finding = one(&report, "failure", "superuser-over-socket");
     assert!(finding["fix"].as_str().unwrap().contains("peer instead of trust"), "{finding:#}");
     let printed = lines(finding);
     setup.cluster.write_file("pg_ident.conf", &format!("{}\n", printed[0]));

@@ -120,6 +120,8 @@ fn j05_what_pgsvid_cannot_do_gives_125() {
     assert_eq!(run(&[]), Some(125));
     exec.configure("[[hooks]]\nname = 'application'\ncommand = ['/bin/true']\n");
     assert_eq!(run(&[]), Some(125));
+    exec.configure("[[served]]\nname = 'application'\naddress = 'localhost:1'\n");
+    assert_eq!(run(&[]), Some(125));
     exec.configure("");
     // Nothing after the dashes, and help.
     assert_eq!(Program::spawn(PGSVID, ["exec"], &[]).wait_exit(LIMIT).code(), Some(125));

@@ -9,6 +9,7 @@ mod drawn;
 mod forged;
 mod hierarchy;
 mod identity;
+mod in_place;
 mod loadable;
 mod many;
 mod mutation;

@@ -6,6 +6,8 @@ Each line asks one question, with certificates as DER in hexadecimal, and is ans
   chain KEY CERTIFICATE...   the file that ssl_cert_file names, with the file KEY of its private key in PEM
   text TEXT CERTIFICATE...   whether these certificates, and no others, are read from a file with this text, in hexadecimal;
                              with none, whether the file is refused
+  authorities TEXT           whether it loads a file with this text, in hexadecimal, as authorities
+  private TEXT               whether it loads a file with this text as a private key without a passphrase
   extensions CERTIFICATE     whether the extensions that OpenSSL reads itself can be read
   path PURPOSE COUNT CERTIFICATE...
                              whether a peer is believed (ssl_cert.c, ssl_verify_cert_chain, at security level 2): it sends the
@@ -36,6 +38,9 @@ new_context = function(ssl, "SSL_CTX_new", POINTER, POINTER)
 free_context = function(ssl, "SSL_CTX_free", None, POINTER)
 use_chain = function(ssl, "SSL_CTX_use_certificate_chain_file", INT, POINTER, TEXT)
 use_key = function(ssl, "SSL_CTX_use_PrivateKey_file", INT, POINTER, TEXT, INT)
+REFUSE = ctypes.CFUNCTYPE(INT, POINTER, INT, INT, POINTER)
+refuse = REFUSE(lambda *_: 0)
+set_password = function(ssl, "SSL_CTX_set_default_passwd_cb", None, POINTER, REFUSE)
 check_key = function(ssl, "SSL_CTX_check_private_key", INT, POINTER)
 load_authorities = function(ssl, "SSL_CTX_load_verify_locations", INT, POINTER, TEXT, TEXT)
 load_names = function(ssl, "SSL_load_client_CA_file", POINTER, TEXT)
@@ -115,6 +120,19 @@ def text(_context, content, *certificates):
     return found == list(certificates) if is_at_end and found else not certificates
 
 
+def authorities(context, content):
+    with open(path, "wb") as file:
+        file.write(bytes.fromhex(content))
+    return load_authorities(context, path, None) == 1
+
+
+def private(context, content):
+    with open(path, "wb") as file:
+        file.write(bytes.fromhex(content))
+    set_password(context, refuse)
+    return use_key(context, path, PEM) == 1
+
+
 def extensions(_context, certificate):
     der = bytes.fromhex(certificate)
     parsed = decode(None, ctypes.byref(TEXT(der)), len(der))
@@ -152,7 +170,7 @@ for line in sys.stdin:
     question, *parts = line.split()
     context = new_context(method())
     clear_errors()
-    answers = {"bundle": bundle, "chain": chain, "text": text, "extensions": extensions, "path": path_is_taken}
+    answers = {"bundle": bundle, "chain": chain, "text": text, "authorities": authorities, "private": private, "extensions": extensions, "path": path_is_taken}
     answer = answers[question](context, *parts)
     if isinstance(answer, str):
         print(answer)

@@ -14,6 +14,10 @@ pub(crate) enum Question<'a> {
     Chain(&'a Path, &'a [&'a [u8]]),
     /// Whether it reads these certificates, and no others, from a file with this text; with none, whether it refuses it.
     Text(&'a [u8], &'a [&'a [u8]]),
+    /// Whether it loads a file with this text as authorities.
+    Authorities(&'a [u8]),
+    /// Whether it loads a private key without a passphrase from a file with this text.
+    Private(&'a [u8]),
     /// Whether it can read the extensions that it reads itself.
     Extensions(&'a [u8]),
     /// Whether it takes a leaf as a peer's, `ssl_server` or `ssl_client`, with what the peer sends and what is trusted.
@@ -44,6 +48,16 @@ impl Questions {
                 self.0.push_str("text ");
                 self.0.push_str(&hex(text));
                 *certificates
+            }
+            Question::Authorities(text) => {
+                self.0.push_str("authorities ");
+                self.0.push_str(&hex(text));
+                &[][..]
+            }
+            Question::Private(text) => {
+                self.0.push_str("private ");
+                self.0.push_str(&hex(text));
+                &[]
             }
             Question::Extensions(certificate) => {
                 self.0.push_str("extensions");

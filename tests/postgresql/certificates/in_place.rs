@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use dev_agent::Svid;
-use test_support::{Account, LIMIT, Mark, Pgsvid, Program};
+use test_support::{Account, LIMIT, Mark, Pgsvid, Program, eventually};
 
 use super::place::{NAMES, PGSVID, Place, short, texts};
 
@@ -178,4 +178,40 @@ fn b127_a_key_in_place_with_a_mode_that_postgresql_refuses_is_a_failure() {
     let (status, report) = check();
     assert_eq!(status, Some(1), "{report}");
     assert!(report.contains("\"key-mode-refused\""), "{report}");
+}
+
+/// PostgreSQL refuses the file at its next start, and libpq at each login.
+#[test]
+fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told() {
+    let (place, pgsvid, first) = in_force();
+    let bundle = fs::read_to_string(place.at("ca.crt")).unwrap();
+    let broken = "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n";
+    let (mark, log) = (pgsvid.mark(), place.setup.cluster.log_mark());
+    place.certs.write("ca.crt", format!("{broken}{bundle}"), 0o600);
+    let (event, mark) =
+        pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == "certificates-rejected");
+    assert_eq!(event["code"], "certificates-format", "{event}");
+    assert!(event["reason"].as_str().unwrap().contains("X509 CRL"), "{event}");
+    let (status, text) = place.command(&["check", "--format", "json"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("\"certificates-format\""), "{text}");
+    let (status, text) = place.command(&["inspect"]);
+    assert_eq!(status, Some(1), "{text}");
+    // What PostgreSQL makes of it.
+    place.setup.cluster.sighup();
+    place.setup.cluster.wait_for_log(log, LIMIT, "could not load root certificate file");
+
+    let list = place.authority.revocation_list(&[]).unwrap();
+    place.certs.write("ca.crt", format!("{bundle}{list}"), 0o600);
+    let (event, _) =
+        pgsvid.wait_for_event_after(mark, LIMIT, |event| event["event"] == "certificate-warning");
+    assert_eq!(event["code"], "certificates-revocation-lists", "{event}");
+    let loaded = || place.setup.cluster.sql("postgres", "postgres", "SELECT pg_conf_load_time()");
+    let before = loaded();
+    place.setup.cluster.sighup();
+    eventually(LIMIT, "PostgreSQL has loaded its files", || loaded() != before);
+    let (status, text) = place.command(&["check", "--format", "json"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("\"certificates-revocation-lists\""), "{text}");
+    assert_eq!(place.setup.cluster.served().leaf, first.leaf());
 }

@@ -50,7 +50,7 @@ fn b116_an_encoding_of_the_databases_owner_ends_no_literal_of_a_printed_statemen
     let sql = |statement: &str| setup.cluster.sql("postgres", "shop", statement);
     let grant = "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO pgsvid";
     sql(&format!(
-        "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO eve; {grant}"
+        "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO maker; {grant}"
     ));
     let files = setup.files.path().display().to_string();
     // In SJIS the last byte of this letter and the backslash behind it are one letter.
@@ -102,4 +102,27 @@ fn b120_one_foreign_server_does_not_bury_the_other_findings() {
     // The worst ones are shown, and that there are more.
     assert!(!all_found(&report, "sslmode-not-strict").is_empty(), "{report:#}");
     assert!(!all_found(&report, "connection-unseen").is_empty(), "{report:#}");
+}
+
+#[test]
+fn b132_hundreds_of_foreign_servers_do_not_bury_the_other_findings() {
+    let (setup, _pgsvid) = started();
+    let sql = |statement: &str| setup.cluster.sql("postgres", "postgres", statement);
+    sql(
+        "CREATE ROLE maker; CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO maker",
+    );
+    sql(
+        "SET ROLE maker; DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE SERVER s%s FOREIGN DATA WRAPPER postgres_fdw \
+         OPTIONS (host %L, sslmode ''verify-full'', sslcert ''/nx/c'', sslkey ''/nx/k'', sslrootcert ''/nx/r'')', i, '/nx0,/nx1'); \
+         END LOOP; END $$",
+    );
+    let report = check(&setup.arguments(), &ADMIN);
+    let sections = report["sections"].as_array().unwrap();
+    let findings = || sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
+    assert!(findings().count() < 80, "{}", findings().count());
+    let rest: u64 = findings().filter_map(|it| it["stands_for"].as_u64()).sum();
+    assert!(rest > 600, "{rest}");
+    // Each is counted.
+    let failures = report["summary"]["failure"].as_u64().unwrap();
+    assert!(failures > 300, "{failures}");
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::loopback::Guarded;
 use super::map_file::MapFile;
 use super::order::{MOST_DECIDERS, compared, includes, is_decided, shadows};
 use super::passwords::{in_the_clear, without_certificate};
@@ -91,16 +92,18 @@ impl AccessFacts {
     }
 }
 
-/// The lines that let in clients they should not, or keep out clients they should let in.
+/// The lines that let in clients they should not, or keep out clients they should let in. `guarded` are the roles that no
+/// user of the machine may be without proof.
 #[must_use]
-pub fn access(facts: &AccessFacts) -> Vec<Finding> {
+pub fn access(facts: &AccessFacts, guarded: &Guarded<'_>) -> Vec<Finding> {
     let mut concerns: Vec<Finding> = facts.bad.iter().map(bad_line).collect();
     concerns.extend(facts.misread.iter().map(misread));
     concerns.extend(facts.unclear.iter().map(unclear));
     let mut rejects = Vec::new();
-    for rule in &facts.rules {
+    for (index, rule) in facts.rules.iter().enumerate() {
         if rule.lets_in_as_any_role() {
-            concerns.push(any_role(facts, rule));
+            let open = guarded.open_by(&facts.rules, index);
+            concerns.push(any_role(facts, rule, open.as_deref()));
         } else {
             concerns.extend(without_certificate(
                 &place(&facts.hba, rule),
@@ -222,8 +225,9 @@ fn readable(Withheld { at, is_directory, uid, owner, is_own, .. }: &Withheld) ->
     }
 }
 
-/// The finding about a line by which clients can log in as any role.
-fn any_role(facts: &AccessFacts, rule: &HbaRule) -> Finding {
+/// The finding about a line by which clients can log in as any role. `open` is whom each user of this machine can be by it, if
+/// that is somebody whom a user has to prove to be.
+fn any_role(facts: &AccessFacts, rule: &HbaRule, open: Option<&str>) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);
     let method = &rule.method;
@@ -235,7 +239,12 @@ fn any_role(facts: &AccessFacts, rule: &HbaRule) -> Finding {
         "anyone who can reach the port from there"
     };
     let tls = if rule.matches_tls() { "" } else { ", without TLS" };
-    let text = format!("{place} has the method {method}: {from} can log in as any role{tls}");
+    let text = match open {
+        Some(open) => format!(
+            "{place} has the method {method}: by this machine's own addresses every user of it logs in without any proof as {open}"
+        ),
+        None => format!("{place} has the method {method}: {from} can log in as any role{tls}"),
+    };
     let fix = if rule.wants_certificate() {
         format!("write cert instead of {method} in {place}, or clientcert=verify-full, then reload")
     } else {
@@ -244,8 +253,8 @@ fn any_role(facts: &AccessFacts, rule: &HbaRule) -> Finding {
             rule.kind
         )
     };
-    // `initdb` writes trust for the loopback interface. Nobody writes clientcert by accident.
-    if local && !rule.wants_certificate() {
+    // Nobody writes clientcert by accident.
+    if local && open.is_none() && !rule.wants_certificate() {
         warning(Code::HbaAnyRole, text, fix)
     } else {
         failure(Code::HbaAnyRole, text, fix)
@@ -402,6 +411,9 @@ mod tests {
     use super::*;
     use pgsvid_base::finding::Severity;
 
+    const UNGUARDED: Guarded<'_> =
+        Guarded { roles: &[], superusers: &[], own: None, listens: true };
+
     fn facts(hba: &str, mappings: &[(&str, &str, &str, Option<&str>)]) -> AccessFacts {
         let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&str>)| {
             let mapping = Mapping {
@@ -443,7 +455,7 @@ mod tests {
             ("hostnossl all b all reject\nhostssl all all all cert\nhostnossl all a all md5", 0, 1),
             ("hostssl all all all reject\nhostssl replication all all cert", 0, 0),
         ] {
-            let found = access(&facts(hba, &[]));
+            let found = access(&facts(hba, &[]), &UNGUARDED);
             let count = |severity| found.iter().filter(|found| found.severity == severity).count();
             assert_eq!(
                 (count(Severity::Failure), count(Severity::Warning)),
@@ -475,7 +487,7 @@ mod tests {
                 0,
             ),
         ] {
-            let found = access(&facts(hba, &[]));
+            let found = access(&facts(hba, &[]), &UNGUARDED);
             let unreached = found.iter().filter(|found| found.code == Code::HbaLineNeverReached);
             assert_eq!(unreached.count(), count, "{hba}: {found:#?}");
         }
@@ -495,7 +507,7 @@ mod tests {
             ("/^(.*)$", "\\1", Some(SHARED), None),
             ("/CN=(.*)$", "\\1", Some("stranger"), Some(Code::IdentExpressionLoose)),
         ] {
-            let concerns = access(&facts(hba, &[("m", user, role, admits)]));
+            let concerns = access(&facts(hba, &[("m", user, role, admits)]), &UNGUARDED);
             assert_eq!(
                 concerns.first().map(|concern| concern.code),
                 found,

@@ -2,8 +2,9 @@
 //! `auth.c`, `CheckCertAuth`). A workload's first DNS name is its CN, and the author of its registration entry chooses it.
 
 use super::access::{AccessFacts, place};
-use super::order::{MOST_DECIDERS, is_decided};
-use super::superuser::{MOST_NAMED, MOST_RULES, named};
+use super::naming::MOST_NAMED;
+use super::order::{MOST_DECIDERS, MOST_RULES, is_decided};
+use super::superuser::named;
 use crate::sql::{HbaRule, Superuser, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, place};
 use super::maps::{Lets, lets};
-use super::superuser::{MOST_NAMED, MOST_RULES, is_reached};
-use super::warning;
+use super::naming::names;
+use super::order::MOST_RULES;
+use super::superuser::{is_open, is_reached};
+use super::{failure, warning};
 use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
@@ -145,9 +147,15 @@ impl<'a> Search<'a> {
             return;
         }
         let here = place(&self.facts.hba, line);
-        // A line for all roles, as `initdb -A trust` writes it, is only reported for roles other than pgsvid's own.
-        let is_reported = |role: &&str| *role != self.own || !names_all(line);
-        let reached: Vec<&str> = reached.iter().map(|one| one.role).filter(is_reported).collect();
+        // pgsvid's own role may not replicate.
+        let logs_in = |one: &&&Judged<'_>| {
+            let mut databases = line.databases.iter().filter(|word| *word != REPLICATION);
+            one.role != self.own || databases.any(|word| is_open(word, &one.decided))
+        };
+        let reached: Vec<&Judged<'_>> = reached.iter().filter(logs_in).copied().collect();
+        // A group may not have the role as a member.
+        let is_sure = reached.iter().any(|one| line.is_about(one.role) == Some(true));
+        let reached: Vec<&str> = reached.iter().map(|one| one.role).collect();
         let what = if !reached.is_empty() {
             self.roles(reached)
         } else if is_for_replication(line) && !self.replication_decided {
@@ -158,16 +166,14 @@ impl<'a> Search<'a> {
         } else {
             return;
         };
-        self.findings.push(
-            warning(
-                Code::OthersOverSocket,
-                format!("{here} says trust: over the socket every user of this machine can log in as {what}"),
-                format!(
-                    "write peer instead of trust in {here}, with a map where the user has another name than the role, then reload"
-                ),
-            )
-            .about(here),
+        let text = format!(
+            "{here} says trust: over the socket every user of this machine logs in without any proof as {what}"
         );
+        let fix = format!(
+            "write peer instead of trust in {here}, with a map where the user has another name than the role, then reload"
+        );
+        let found = if is_sure { failure } else { warning };
+        self.findings.push(found(Code::OthersOverSocket, text, fix).about(here));
     }
 
     /// Those of `[[roles]]`, or pgsvid's own.
@@ -230,15 +236,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The first names, and how many more there are.
-fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
-    let all: Vec<&str> = all.into_iter().collect();
-    let named: Vec<String> = all.iter().take(MOST_NAMED).map(|name| shown(name)).collect();
-    let more = all.len().saturating_sub(MOST_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", named.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::parsed::parsed;
@@ -268,11 +265,13 @@ mod tests {
             ("local all +group trust", "", 0),
             ("local postgres pgsvid trust", "", 1),
             ("local all postgres peer\nlocal all all trust", "", 1),
-            ("local all postgres,app peer\nlocal all all trust", "", 0),
+            ("local all postgres,app peer\nlocal all all trust", "", 1),
+            ("local all postgres,app,pgsvid peer\nlocal all all trust", "", 0),
             ("local all pgsvid peer\nlocal postgres pgsvid trust", "", 0),
             ("local postgres pgsvid peer map=m", "m /^a.*$ pgsvid", 1),
             ("local all app peer\nlocal all app trust", "", 0),
             ("local db app peer\nlocal all app trust", "", 1),
+            ("local all all peer\nlocal replication pgsvid,other trust", "", 1),
             ("local replication repl trust", "", 1),
             ("local replication all peer\nlocal replication repl trust", "", 0),
             ("local db,replication repl trust", "", 1),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, place};
-use super::order::{MOST_DECIDERS, is_decided};
-use super::superuser::{MOST_NAMED, MOST_RULES, named};
+use super::naming::MOST_NAMED;
+use super::order::{MOST_DECIDERS, MOST_RULES, is_decided};
+use super::superuser::named;
 use super::warning;
 use crate::sql::{HbaRule, Mapping, Superuser, first_parts, is_exact, word};
 use pgsvid_base::finding::{Code, Finding};

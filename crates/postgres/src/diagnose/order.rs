@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::sql::{Address, HbaRule};
 
+/// How many lines are examined for one question: each with every superuser, and with the databases that the lines above it name.
+pub(super) const MOST_RULES: usize = 2000;
 /// How many pairs of words are compared to find lines that are never reached: those of some two thousand lines with one database
 /// and one role each.
 const MOST_COMPARISONS: usize = 4_000_000;

@@ -7,16 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, JudgedMapping, place};
-use super::warning;
+use super::naming::MOST_NAMED;
+use super::order::MOST_RULES;
+use super::{failure, warning};
 use crate::sql::{HbaRule, Mapping, Might, Superuser, system_user, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
-
-/// How many roles are named in a finding.
-pub(super) const MOST_NAMED: usize = 3;
-
-/// How many lines are examined: each with every superuser, and with the databases that the lines above it name.
-pub(super) const MOST_RULES: usize = 2000;
 
 /// A user of the machine who connects to the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +89,12 @@ pub fn superuser_logins(
 /// Whether the line matches a database about which no earlier line has decided. `all` does not match replication connections;
 /// only `replication` does.
 pub(super) fn is_reached(line: &HbaRule, decided: &BTreeSet<&str>) -> bool {
-    line.databases.iter().any(|word| {
-        !decided.contains(word.as_str()) && (word == "replication" || !decided.contains("all"))
-    })
+    line.databases.iter().any(|word| is_open(word, decided))
+}
+
+/// The same for one word of its databases.
+pub(super) fn is_open(word: &str, decided: &BTreeSet<&str>) -> bool {
+    !decided.contains(word) && (word == "replication" || !decided.contains("all"))
 }
 
 /// Means that pgsvid cannot evaluate the line.
@@ -196,15 +195,21 @@ fn concern(
     let more = admitted.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let name = user.name.as_ref().map_or_else(|| format!("uid {}", user.uid), |name| shown(name));
-    let text = format!(
-        "{here} lets pgsvid's user, {name}, log in over the socket as superuser {}{more}: anyone who takes over pgsvid has \
-         all rights in PostgreSQL",
-        named.join(", ")
-    );
+    let named = named.join(", ");
+    let text = match by {
+        LoginBy::Trust => format!(
+            "{here} says trust: over the socket every user of this machine logs in without any proof as superuser {named}{more}, and so \
+             has all rights in PostgreSQL"
+        ),
+        LoginBy::SameName | LoginBy::Mapped(_) => format!(
+            "{here} lets pgsvid's user, {name}, log in over the socket as superuser {named}{more}: anyone who takes over pgsvid \
+             has all rights in PostgreSQL"
+        ),
+    };
     let role = word(&first.role);
     let fix = match by {
         LoginBy::Trust => format!(
-            "{}write peer instead of trust in {here}, then reload: with trust every user of this machine can log in as every role",
+            "{}write peer instead of trust in {here}, then reload",
             kept(facts, user, &here)
         ),
         LoginBy::SameName => format!(
@@ -220,7 +225,12 @@ fn concern(
             facts.ident.then(mapping)
         ),
     };
-    Some(warning(Code::SuperuserOverSocket, text, fix))
+    // A line for a group may not be about the superuser at all.
+    let is_sure = admitted.iter().any(|(role, _)| line.is_about(&role.role) == Some(true));
+    Some(match by {
+        LoginBy::Trust if is_sure => failure(Code::SuperuserOverSocket, text, fix),
+        _ => warning(Code::SuperuserOverSocket, text, fix),
+    })
 }
 
 /// The advice to add a line that still lets the user log in as its own role, once another line checks the user's name.

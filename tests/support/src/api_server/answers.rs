@@ -19,6 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use super::objects::Refused;
 use super::{Fault, Shared};
 
+/// As the Go library of a real API server has it.
+const MOST_STREAMS: u32 = 100;
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// Serves every connection.
@@ -37,6 +40,7 @@ pub(super) async fn serve(
             let service = service_fn(|request| answer(Arc::clone(&shared), request));
             drop(
                 Builder::new(TokioExecutor::new())
+                    .max_concurrent_streams(MOST_STREAMS)
                     .serve_connection(TokioIo::new(stream), service)
                     .await,
             );
@@ -97,6 +101,20 @@ async fn answer(
     }
     if fault == Fault::Forbidden {
         return Ok(refused((403, "Forbidden", format!("{path} is forbidden"))));
+    }
+    if let Fault::Headers(size) = fault {
+        return Ok(with_header(size));
+    }
+    if let Fault::Bodies(texts) = fault
+        && head.method == Method::GET
+        && let Some(number) = number(&path, &query)
+        && let Some(text) = texts.get(number)
+    {
+        return Ok(if query.contains_key("watch") {
+            unended(&text[..100_000])
+        } else {
+            whole(200, text)
+        });
     }
     if query.contains_key("watch") {
         if fault == Fault::Flood {
@@ -180,6 +198,32 @@ fn watch(
 fn endless(part: String) -> Response<Body> {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     tokio::spawn(async move { while sender.send_data(Bytes::from(part.clone())).await.is_ok() {} });
+    Response::new(body.boxed())
+}
+
+/// An answer with a header of that many bytes.
+fn with_header(size: usize) -> Response<Body> {
+    let mut response = whole(200, "{}");
+    let value = hyper::header::HeaderValue::from_str(&"x".repeat(size)).unwrap();
+    response.headers_mut().insert("x-long", value);
+    response
+}
+
+/// The number of a Secret that is called `s` and a number.
+fn number(path: &str, query: &HashMap<String, String>) -> Option<usize> {
+    let selected = query.get("fieldSelector").and_then(|it| it.strip_prefix("metadata.name="));
+    let name = selected.or_else(|| path.split_once("/secrets/").map(|(_, name)| name))?;
+    name.strip_prefix('s')?.parse().ok()
+}
+
+/// The text, and then nothing.
+fn unended(text: &'static str) -> Response<Body> {
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
+    tokio::spawn(async move {
+        if sender.send_data(Bytes::from_static(text.as_bytes())).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    });
     Response::new(body.boxed())
 }
 

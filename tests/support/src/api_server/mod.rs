@@ -43,6 +43,11 @@ pub enum Fault {
     Garbage,
     /// By bytes without end.
     Endless,
+    /// Each read of the Secret `s` with the number N by the N-th text, and each watch by its first 100,000 bytes,
+    /// without an end of line.
+    Bodies(&'static [&'static str]),
+    /// Each request by headers of that many bytes.
+    Headers(usize),
     /// Each watch by events without end.
     Flood,
     /// Each watch by an event that is longer than anybody reads, then as it should.
