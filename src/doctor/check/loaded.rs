@@ -1,7 +1,8 @@
 //! Whether the contents of PostgreSQL's files are in force.
 
-use super::postgresql::{self, Answers, Sql};
+use super::postgresql::{Answers, Sql};
 use super::tls_files::{FORGEABLE, directories_changed, listed, reload};
+use super::upcoming::upcoming;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
 use crate::survey::{self, Loading, Restart, Unknown};
@@ -207,7 +208,7 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
                 .command(reload(server))
         })
         .collect();
-    let (new, breaks) = postgresql::upcoming(server, answers);
+    let (new, breaks) = upcoming(server, answers);
     findings.extend(new);
     let changed = &answers.loading.configuration;
     if !changed.is_empty() {

@@ -44,6 +44,7 @@ mod tls;
 mod tls_files;
 mod tokens;
 mod unproven;
+mod upcoming;
 mod verdict;
 mod workload_api;
 

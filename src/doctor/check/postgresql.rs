@@ -9,7 +9,7 @@ use super::tls_files::{self, Load};
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
-use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
+use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::sql::{
     self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, Session,
     Standing, Superuser, TlsSettings, statements,
@@ -288,7 +288,7 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
 
 /// The files with each one that this user cannot reach marked as published, and a skipped finding about each of these. Such a
 /// file may be a link to the published one, so it is neither a failure nor an all-clear; the handshake shows what is served.
-fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
+pub(super) fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
     let mut judged = files.clone();
     let mut findings = Vec::new();
     for (name, facts) in [
@@ -357,32 +357,6 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     }
     findings.extend(tls_files::other_settings(server, load, &files));
     findings
-}
-
-/// The failures that begin with the next reload or start, by TLS settings that are in the files and not in force; and whether there
-/// are failures then, these or the present ones.
-pub(super) fn upcoming(server: &Server, answers: &Answers) -> (Vec<Finding>, bool) {
-    let failures = |tls: &TlsSettings| {
-        let files = survey::files(tls, &server.session, &server.paths, &server.viewpoint);
-        let (judged, _) = out_of_sight(&files);
-        let mut found = diagnose::concerns(tls, &judged, &server.paths, &server.session);
-        found.extend(diagnose::refused_files(&files));
-        found.extend(diagnose::refused_settings(&files));
-        found.retain(|found| found.severity == Severity::Failure);
-        found
-    };
-    let Some(next) = &answers.next else { return (Vec::new(), false) };
-    let now = failures(&answers.settings);
-    let is_new = |then: &Finding| {
-        !now.iter().any(|now| (now.code, &now.object) == (then.code, &then.object))
-    };
-    let then = failures(next);
-    let has_any = !then.is_empty();
-    let new = then.into_iter().filter(is_new).map(|found| Finding {
-        text: format!("as the files are now, from the next reload or start on: {}", found.text),
-        ..found
-    });
-    (new.collect(), has_any)
 }
 
 fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {

@@ -90,7 +90,7 @@ fn f71_a_client_for_whose_role_no_connection_is_left_is_told_so() {
 
 /// libpq's database is the role's name then, and `check` logged in to another one.
 #[test]
-fn b155_a_service_without_a_database_is_tried_with_the_one_that_libpq_takes() {
+fn b138_a_service_without_a_database_is_tried_with_the_one_that_libpq_takes() {
     let (setup, directory) = two();
     let none = ("localhost", "");
     let report = checked_in(&setup, &directory, none, &["--as-client", "client"]);

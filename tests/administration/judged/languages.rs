@@ -27,7 +27,7 @@ fn start(setup: &Setup, locales: &Path) {
 }
 
 #[test]
-fn b154_a_refusal_in_a_log_of_another_language_is_no_all_clear() {
+fn b137_a_refusal_in_a_log_of_another_language_is_no_all_clear() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let locales = locale(&setup, "de_DE.UTF-8");
     let good = "hostssl all app 127.0.0.1/32 cert";

@@ -59,7 +59,7 @@ fn can_be_superuser(setup: &Setup, account: &Account) -> bool {
 
 /// As printed before, the remedy locked each superuser out: pgsvid restored the map without the line.
 #[test]
-fn b150_the_remedy_that_leaves_the_superuser_to_root_locks_nobody_out() {
+fn b133_the_remedy_that_leaves_the_superuser_to_root_locks_nobody_out() {
     if !rustix::process::geteuid().is_root() || Account::server().name() != "postgres" {
         return;
     }
@@ -93,9 +93,9 @@ fn b150_the_remedy_that_leaves_the_superuser_to_root_locks_nobody_out() {
     });
 }
 
-/// A workload that was removed from `[[roles]]` is let in until pgsvid restarts, and whoever removes its line finds it restored.
+/// A workload that was removed from `[[roles]]` is let in until pgsvid restarts, and its line comes back when somebody removes it.
 #[test]
-fn b151_a_workload_that_was_removed_from_the_configuration_is_a_failure_until_pgsvid_restarts() {
+fn b134_a_workload_that_was_removed_from_the_configuration_is_a_failure_until_pgsvid_restarts() {
     let both = format!("{}{}", workload("localhost"), workload("removed"));
     let (setup, pgsvid) = running("", &both);
     wait_for_map(&setup, true, "removed");

@@ -9,7 +9,7 @@ use crate::judged::{check, found, one, started_with};
 const ROLES: [&[&str]; 2] = [&[], &["--user", "postgres"]];
 
 #[test]
-fn b156_what_the_next_reload_would_break_is_a_failure_before_it() {
+fn b139_what_the_next_reload_would_break_is_a_failure_before_it() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     for (line, back, code) in [
         ("ssl_ciphers = 'NOPE'", "ssl_ciphers = 'HIGH:MEDIUM:+3DES:!aNULL'", "ssl-setting-refused"),
@@ -41,7 +41,7 @@ fn b156_what_the_next_reload_would_break_is_a_failure_before_it() {
 }
 
 #[test]
-fn b157_configuration_files_that_cannot_be_loaded_are_a_failure_for_every_role() {
+fn b140_configuration_files_that_cannot_be_loaded_are_a_failure_for_every_role() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let data = setup.cluster.data_directory();
     let conf = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();

@@ -161,7 +161,7 @@ fn r12_an_address_that_patroni_does_not_admit_is_told() {
 /// What each reload of pgsvid needs is tried: its name and password, and whether its address is admitted. A Patroni that does not
 /// admit pgsvid itself may admit others without a password.
 #[test]
-fn b152_check_tries_what_a_reload_needs() {
+fn b135_check_tries_what_a_reload_needs() {
     let node = running(STRICT, PART, "");
     let check = || super::check(&node.setup);
     let restapi = |lines: &str| {

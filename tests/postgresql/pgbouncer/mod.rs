@@ -212,7 +212,7 @@ fn q05_check_as_another_user_says_that_the_console_admits_only_pgbouncers() {
 
 /// The next rotation needs more than to look.
 #[test]
-fn b153_a_console_that_lets_pgsvid_only_look_is_a_failure() {
+fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
     let own = Account::server().name();
     let (setup, pgbouncer) = prepared(&format!("stats_users = {own}\n"));
     let table = pgbouncer.table("pooler");
