@@ -5,6 +5,7 @@
 mod hooks;
 mod replication;
 mod served;
+mod server_side;
 mod sessions;
 mod tokens;
 
@@ -51,6 +52,7 @@ impl Collector for Snapshot {
         page.files(&self.status)?;
         page.sessions(&self.status)?;
         page.replication(&self.status)?;
+        page.server_side(&self.status)?;
         page.served(&self.status, self.now)?;
         page.hooks(&self.status)?;
         page.tokens(&self.status)?;

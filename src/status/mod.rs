@@ -16,6 +16,7 @@ mod readiness;
 mod replication;
 mod replication_view;
 mod secret_view;
+mod server_side;
 mod time;
 mod token;
 mod view;
@@ -37,6 +38,7 @@ pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
 pub use secret_view::SecretView;
+pub use server_side::{ServerSide, ServerSideView};
 pub use time::Time;
 pub use token::{TokenFile, TokenView};
 pub use view::{

@@ -441,6 +441,8 @@ codes! {
     PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets every certificate with a certain CN log in as a role that `[[roles]]` gives only to the workload with a certain identifier";
     PgbouncerConsole, "pgbouncer-console", "what an attacker who takes over pgsvid can do through PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
+    PgbouncerLogin, "pgbouncer-login", "whether a login through PgBouncer gets in, and PostgreSQL sees the published certificate (`pgbouncer.login_role`)";
+    PgbouncerShowsOther, "pgbouncer-shows-other", "PgBouncer shows PostgreSQL another certificate than the published one, or none";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Patroni.
     PatroniOpen, "patroni-open", "no password protects Patroni's REST API, which can run programs";

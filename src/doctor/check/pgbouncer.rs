@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::consumers::Pooler;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
-use crate::pgbouncer::{self, ClientTls, Console, Error, Included, Settings, Unread};
+use crate::pgbouncer::{
+    self, ClientTls, Console, Error, Included, Login, ServerSide, Settings, Unread,
+};
 use crate::survey::Lead;
 use crate::text::shown;
 use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
@@ -211,7 +213,11 @@ async fn of_handshake(
         let verdict = judge(&facts, &material, settings);
         let is_behind = matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities);
         if !is_behind || begun.elapsed() >= UNDER_WAY {
-            return judged(&facts, verdict, settings);
+            let mut found = judged(&facts, verdict, settings);
+            if let Some(login) = &pooler.login {
+                found.push(server_side(login, verdict, (&hosts, port), &material).await);
+            }
+            return found;
         }
         sleep(LOOK).await;
         // Another set may have been published by now.
@@ -219,6 +225,22 @@ async fn of_handshake(
             material = newer;
         }
     }
+}
+
+/// What it shows to PostgreSQL, by a login through it.
+async fn server_side(
+    login: &Login,
+    verdict: Verdict,
+    place: (&[String], u16),
+    material: &Material,
+) -> Finding {
+    if verdict != Verdict::Current {
+        // PgBouncer admits no client with a set that it does not serve.
+        return ServerSide::Unproven.finding(login);
+    }
+    let seen = login.try_through(place, material, &[]).await;
+    verify::wipe_stack();
+    seen.finding(login)
 }
 
 fn judge(facts: &Facts, material: &Material, settings: Option<&Settings>) -> Verdict {

@@ -8,6 +8,7 @@ mod databases;
 mod explain;
 mod hba;
 mod ini;
+mod server_side;
 mod settings;
 mod users;
 
@@ -17,6 +18,7 @@ pub use databases::Backend;
 pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
 pub use hba::{Rules, rules};
 pub use ini::{BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, included};
+pub use server_side::{Login, ServerSide};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 pub use users::users;
 
