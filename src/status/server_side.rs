@@ -19,7 +19,7 @@ pub struct ServerSide {
 }
 
 /// The state in which PostgreSQL is proven to see the published certificate.
-pub const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 
 /// The same, in the document of the status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

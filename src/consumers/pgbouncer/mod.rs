@@ -130,7 +130,7 @@ impl Pgbouncer {
         let routine = delivery.is_at_rest()
             && self.known.is_some()
             && self.settings_concerns.is_empty()
-            && !self.shown.wants_renewal;
+            && self.shown.finding().is_none();
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);
@@ -183,7 +183,9 @@ impl Pgbouncer {
         let mut settings = console.settings().await?;
         let mut seen = self.look(&settings);
         let news = self.seen.as_ref() != Some(&seen);
-        let should_reload = delivery.should_reload(news, Instant::now());
+        // An edit of the ini may end what a login through it has shown.
+        let is_edited = news && self.shown.finding().is_some();
+        let should_reload = is_edited || delivery.should_reload(news, Instant::now());
         if should_reload {
             let complaint = console.reload().await?;
             delivery.reloaded(Instant::now());
@@ -194,14 +196,12 @@ impl Pgbouncer {
             settings = console.settings().await?;
             seen = self.look(&settings);
             self.seen = Some(seen.clone());
-        }
-        // If each set has paths of its own, the reload has already renewed the connections.
-        let keeps = should_reload && seen.0.keep_paths_towards_postgresql();
-        let is_due = keeps && self.reconnected != Some(leaf);
-        if (is_due || self.shown.wants_renewal) && settings.shows_a_certificate() {
-            console.reconnect().await?;
-            self.reconnected = Some(leaf);
-            self.shown.wants_renewal = false;
+            // If each set has paths of its own, the reload has already renewed the connections.
+            let keeps_paths = seen.0.keep_paths_towards_postgresql();
+            if keeps_paths && settings.shows_a_certificate() && self.reconnected != Some(leaf) {
+                console.reconnect().await?;
+                self.reconnected = Some(leaf);
+            }
         }
         self.take_note(settings, &seen.0);
         Ok(should_reload)

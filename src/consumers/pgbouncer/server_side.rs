@@ -34,10 +34,6 @@ pub(super) struct Shown {
     /// The set that each PostgreSQL is proven to serve.
     proven: watch::Receiver<Option<u64>>,
     backoff: Backoff,
-    /// The published leaf for which new connections were wanted, because PostgreSQL saw another one.
-    renewed: Option<Fingerprint>,
-    /// Whether PgBouncer is still to be asked for them.
-    pub(super) wants_renewal: bool,
 }
 
 impl Shown {
@@ -49,8 +45,6 @@ impl Shown {
             finding: None,
             proven: watch::channel(None).1,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
-            renewed: None,
-            wants_renewal: false,
         }
     }
 
@@ -114,11 +108,6 @@ impl Pgbouncer {
             if shown.finding.as_ref() != Some(&found) {
                 report::does_not_show_the_set(label, publication, &state, &found);
                 shown.finding = Some(found);
-            }
-            // A pooled connection may be older than the set. Once is enough: another certificate may also come from the settings.
-            if matches!(state, ServerSide::Other(_)) && shown.renewed != Some(leaf) {
-                shown.renewed = Some(leaf);
-                shown.wants_renewal = true;
             }
             Some(Instant::now() + shown.backoff.delay())
         };
