@@ -200,14 +200,6 @@ pub const EVENTS: &[(&str, &str)] = &[
         "pgbouncer-reload-failed",
         "PgBouncer's own answer to a reload is an error; the handshake shows what it serves",
     ),
-    (
-        "server-side-proven",
-        "a login through PgBouncer has shown that PostgreSQL sees the published certificate",
-    ),
-    (
-        "server-side-unproven",
-        "a login through PgBouncer failed, or has shown that PostgreSQL sees something else; with the state, code, cause and remedy",
-    ),
     ("postgresql-connected", "PostgreSQL answers; with its version and listener"),
     ("postgresql-files-error", "an error in a file that a reload reads"),
     ("publication-failed", "the set could not be written; the published files stay"),
@@ -249,6 +241,14 @@ pub const EVENTS: &[(&str, &str)] = &[
     (
         "served-warning",
         "the name of a `[[served]]`, or the names of the certificate for it, may cause trouble",
+    ),
+    (
+        "server-side-proven",
+        "a login through PgBouncer has shown that PostgreSQL sees the published certificate",
+    ),
+    (
+        "server-side-unproven",
+        "a login through PgBouncer failed, or has shown that PostgreSQL sees something else; with the state, code, cause and remedy",
     ),
     (
         "session-ended",
