@@ -439,6 +439,7 @@ codes! {
     PgbouncerHostUnnamed, "pgbouncer-host-unnamed", "PgBouncer's ini names PostgreSQL by a host that is no name of its certificate";
     PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
     PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets every certificate with a certain CN log in as a role that `[[roles]]` gives only to the workload with a certain identifier";
+    PgbouncerForcedRole, "pgbouncer-forced-role", "`user=` in the section `[databases]` of PgBouncer's ini makes every client of a database the same role, whatever its certificate says";
     PgbouncerConsole, "pgbouncer-console", "what an attacker who takes over pgsvid can do through PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
     PgbouncerLogin, "pgbouncer-login", "whether a login through PgBouncer gets in, and PostgreSQL sees the published certificate (`pgbouncer.login_role`)";

@@ -45,6 +45,7 @@ pub(super) async fn section(
                 let own = geteuid().as_raw();
                 section.extend(exchangeable::of_server(files.found.into_iter(), own));
                 section.extend(pooled_servers::findings(config, &settings, on_disk));
+                section.extend(forced_roles(&settings));
                 section.extend(pooled_stranger::finding(config, pooler, &settings, on_disk).await);
                 section.extend(beside_postgresql(config).await);
             }
@@ -154,6 +155,33 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
         .fix(
             "if others could get a certificate with that CN: leave these roles out of PgBouncer's auth_file, and let their workloads \
              connect to PostgreSQL directly",
+        )
+    })
+}
+
+/// PgBouncer checks which role a client may be, and then logs in to PostgreSQL as another one.
+fn forced_roles(settings: &Settings) -> Option<Finding> {
+    if !matches!(settings.value("auth_type"), "cert" | "hba") {
+        return None;
+    }
+    let forced = pgbouncer::forced_roles(settings);
+    let named = forced.iter().take(MOST_ROLES);
+    let named: Vec<String> =
+        named.map(|it| format!("{} ({})", shown(&it.database), shown(&it.role))).collect();
+    let more = if forced.len() > MOST_ROLES { ", …" } else { "" };
+    let ini = shown(&settings.ini().display().to_string());
+    (!forced.is_empty()).then(|| {
+        Finding::warning(
+            Code::PgbouncerForcedRole,
+            format!(
+                "every client of these databases of PgBouncer's is the same role in PostgreSQL, whatever its certificate says: {}{more}",
+                named.join(", ")
+            ),
+        )
+        .cause(format!("[databases] of {ini} has user= for them"))
+        .fix(
+            "if each client is to be its own role: remove user= there, let PostgreSQL admit PgBouncer's certificate as the clients' \
+             roles, and `systemctl restart pgbouncer` (after a reload 1.18 keeps the role for databases of the line *)",
         )
     })
 }
