@@ -212,6 +212,9 @@ fn facts(view: &View) -> Markup {
         ));
     }
     for consumer in &view.consumers {
+        if let Some(seen) = &consumer.server_side {
+            rows.push(("Server side", html! { (view.prefix(consumer)) (seen.in_words(view.at)) }));
+        }
         if let Some(sessions) = &consumer.sessions {
             rows.push(("Sessions", html! { (view.prefix(consumer)) (sessions.in_words()) }));
         }

@@ -6,6 +6,7 @@ mod hooks;
 mod replication;
 mod rotations;
 mod served;
+mod server_side;
 mod sessions;
 mod source;
 mod tokens;
@@ -52,6 +53,7 @@ impl Collector for Snapshot {
         page.files(&self.status)?;
         page.sessions(&self.status)?;
         page.replication(&self.status)?;
+        page.server_side(&self.status)?;
         page.served(&self.status, self.now)?;
         page.hooks(&self.status)?;
         page.tokens(&self.status)?;

@@ -243,6 +243,14 @@ pub const EVENTS: &[(&str, &str)] = &[
         "the name of a `[[served]]`, or the names of the certificate for it, may cause trouble",
     ),
     (
+        "server-side-proven",
+        "a login through PgBouncer has shown that PostgreSQL sees the published certificate",
+    ),
+    (
+        "server-side-unproven",
+        "a login through PgBouncer failed, or has shown that PostgreSQL sees something else; with the state, code, cause and remedy",
+    ),
+    (
         "session-ended",
         "a session that had outlived the certificate of its client was ended (postgres.end_sessions)",
     ),

@@ -474,8 +474,11 @@ codes! {
     PgbouncerHostUnnamed, "pgbouncer-host-unnamed", "PgBouncer's ini names PostgreSQL by a host that is no name of its certificate";
     PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
     PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets every certificate with a certain CN log in as a role that `[[roles]]` gives only to the workload with a certain identifier";
+    PgbouncerForcedRole, "pgbouncer-forced-role", "`user=` in the section `[databases]` of PgBouncer's ini makes every client of a database the same role, whatever its certificate says";
     PgbouncerConsole, "pgbouncer-console", "what an attacker who takes over pgsvid can do through PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
+    PgbouncerLogin, "pgbouncer-login", "whether a login through PgBouncer gets in, and PostgreSQL sees the published certificate (`pgbouncer.login_role`)";
+    PgbouncerShowsOther, "pgbouncer-shows-other", "PgBouncer shows PostgreSQL another certificate than the published one, or none";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Patroni.
     PatroniOpen, "patroni-open", "no password protects Patroni's REST API, which can run programs";

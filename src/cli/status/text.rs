@@ -50,6 +50,10 @@ pub(super) fn text(view: &View, colours: bool) -> String {
         finding(view, found, "warning", &mut lines);
     }
     for consumer in &view.consumers {
+        if let Some(seen) = &consumer.server_side {
+            let words = seen.in_words(view.at);
+            lines.add("server side", None, &format!("{}{words}", view.prefix(consumer)));
+        }
         if let Some(sessions) = &consumer.sessions {
             lines.add(
                 "sessions",

@@ -57,7 +57,7 @@ pub use refusal::Refusal;
 pub use replication::{Over, Receiver, Replication, Sender, Shown};
 pub use session::Session;
 pub use session_grants::{SESSION_GROUPS, session_grants_script};
-pub use sessions::{EndedSession, Outlived, SessionCounts};
+pub use sessions::{EndedSession, Outlived, SessionCounts, hexadecimal};
 pub use settings::{OTHER_SETTINGS, OtherSettings, Override, Setting, TlsSettings};
 pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;
