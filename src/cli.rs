@@ -378,7 +378,7 @@ fn run_with(
     mut config: Config,
     channel: Channel,
     environment: &Environment,
-    application: Option<&parent::Settings>,
+    application: Option<exec::Wanted>,
 ) -> Result<(), Failure> {
     if config.once {
         let text =
@@ -390,7 +390,9 @@ fn run_with(
     // Before anything but the configuration is read: from here on the parent runs these hooks, and no others.
     daemon::agree_on_hooks(&mut config, &channel)?;
     let application = application
-        .map(|settings| daemon::agree_on_application(&mut config, settings, &channel))
+        .map(|exec::Wanted { settings, concerns }| {
+            daemon::agree_on_application(&mut config, &settings, concerns, &channel)
+        })
         .transpose()?;
     // Sockets are opened before the sandbox is entered. `confine` and `listen` must be called before any other thread starts,
     // and `telemetry::start` starts the first one.

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Failure, MISUSED, Settings, complain, load, not_kept, run_with, timeout};
 use crate::config::{Driver, Environment, Flags};
 use crate::daemon::Application;
+use crate::doctor;
 use crate::hooks;
 use crate::parent::{self, Channel, Kept, OnRotation};
 
@@ -39,6 +40,12 @@ pub(super) struct Arguments {
     application: Vec<OsString>,
 }
 
+/// The application, and what may keep its driver from the published files.
+pub(super) struct Wanted {
+    pub(super) settings: parent::Settings,
+    pub(super) concerns: Vec<doctor::Finding>,
+}
+
 /// The drivers whose variables are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Variables {
@@ -46,7 +53,7 @@ enum Variables {
     Libpq,
     /// PGSERVICEFILE: pgjdbc, with service= in its URL
     Jdbc,
-    /// PGSSLCERT, PGSSLKEY and PGSSLROOTCERT, the stable names: Npgsql; also pgx, sqlx and asyncpg
+    /// PGSSLCERT, PGSSLKEY and PGSSLROOTCERT, the stable names, without PGSERVICE: Npgsql; also pgx, sqlx and asyncpg
     Npgsql,
     /// No variables
     None,
@@ -114,5 +121,10 @@ pub(super) fn run(
         grace: arguments.grace,
         environment: environment_of_driver,
     };
-    run_with(config, channel, environment, Some(&settings))
+    let service = config.service_for(driver, arguments.service.as_deref());
+    let concerns = match service {
+        Ok(service) if driver == Driver::Jdbc => doctor::exec::of_jdbc(&config, service),
+        _ => Vec::new(),
+    };
+    run_with(config, channel, environment, Some(Wanted { settings, concerns }))
 }

@@ -549,6 +549,7 @@ codes! {
     ServicePathRelative, "service-path-relative", "the connection service file names a relative path";
     ServiceAuthorities, "service-authorities", "the connection service file names other authorities than the published ones";
     ServiceDrivers, "service-drivers", "which drivers can use a section of the connection service file";
+    PgjdbcPem, "pgjdbc-pem", "older versions of pgjdbc do not read a key in PEM, and newer ones only with an option if it is one of an elliptic curve";
     PgjdbcRefuses, "pgjdbc-refuses", "a name, an alias or a keyword keeps pgjdbc from using a key, a key store or a section";
     ServicePathMissing, "service-path-missing", "the connection service file names a file that cannot be found";
     ServiceValue, "service-value", "libpq refuses a value of the service, or of a variable";
