@@ -33,7 +33,7 @@ use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
-use crate::status::Status;
+use crate::status::{Restarts, Status};
 use crate::tokens::Tokens;
 use crate::watching::Watching;
 use crate::{threads, timing};
@@ -76,6 +76,10 @@ pub async fn run(
     let identity = state.clone();
     let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
+    if let Some(Predecessor { restarts, ended }) = channel.predecessor() {
+        let (count, ended) = (*restarts, ended.clone());
+        rotation.status().send_modify(|status| status.restarts = Some(Restarts { count, ended }));
+    }
     let first_tokens = first_tokens(config.tokens.as_ref(), application.is_some());
     let tokens = config.tokens.map(|settings| {
         let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);

@@ -12,7 +12,7 @@ use super::replication_view::ReplicationView;
 use super::secret_view::SecretView;
 use super::time::Time;
 use super::token::TokenView;
-use super::{Certificates, Consumer, Hook, Kind, Login, Outcome, Sessions, Status};
+use super::{Certificates, Consumer, Hook, Kind, Login, Outcome, Restarts, Sessions, Status};
 use crate::finding::Code;
 use crate::timing;
 
@@ -31,6 +31,9 @@ pub struct View {
     pub at: Time,
     /// When the daemon started.
     pub started: Option<Time>,
+    /// The daemons before it that have ended unexpectedly; `None` if it is the first. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
     /// Whether `/readyz` answers 200.
     pub ready: bool,
     /// The reasons why it is not ready, one sentence each; empty if it is ready.
@@ -429,6 +432,7 @@ impl View {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Time(now),
             started: status.started.map(Time),
+            restarts: status.restarts.clone(),
             ready: readiness.is_ready(),
             missing: readiness.missing,
             degraded: readiness.degraded,

@@ -46,6 +46,9 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     }
     lines.add(if view.agent.is_some() { "agent" } else { "certificates" }, None, &source(view));
     lines.add("rotations", None, &rotations(view));
+    if let Some(restarts) = &view.restarts {
+        lines.add("daemon", None, &restarts.in_words(view.started, view.at));
+    }
     for found in aside {
         finding(view, found, "warning", &mut lines);
     }
