@@ -1,4 +1,4 @@
-//! O15: a pool of pgjdbc and HikariCP in a pod.
+//! O15: a pool of connections of a Java application in a pod.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,10 @@ fn o15_a_java_pool_takes_each_new_certificate_and_no_connection_fails() {
     let log = logged();
     let counts = counts(&log);
     println!("a pool of HikariCP: {counts:?}");
+    // pgsvid has looked the database's Service up by itself.
+    let own = namespace.kubectl(&["logs", "deployment/javaclient", "--container", "pgsvid"]);
+    assert!(own.contains("\"event\":\"client-admitted\""), "{own}");
+    assert!(!own.contains("\"code\":\"login-name-unresolved\""), "{own}");
     assert_eq!((counts["refused"], counts["failed"]), (0, 0), "{log}");
     let pods = namespace.get(&["pods", "--selector", "app.kubernetes.io/name=javaclient"]);
     for kind in ["containerStatuses", "initContainerStatuses"] {
