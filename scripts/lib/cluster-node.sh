@@ -87,6 +87,8 @@ containerRuntimeEndpoint: "unix://$cluster/run/containerd.sock"
 podLogsDir: "$cluster/log/pods"
 volumePluginDir: "$cluster/run/volume-plugins"
 evictionHard: {memory.available: 100Mi, nodefs.available: 200Mi, imagefs.available: 200Mi, nodefs.inodesFree: 1%}
+# What is unused may be needed again, and nothing can be pulled.
+imageGCHighThresholdPercent: 100
 syncFrequency: 10s
 END
 }

@@ -227,6 +227,9 @@ fn facts(view: &View) -> Markup {
         "Rotations",
         html! { (view.completed) " completed, " (view.failed) " failed attempts" (median.unwrap_or_default()) },
     ));
+    if let Some(restarts) = &view.restarts {
+        rows.push(("Daemon", html! { (restarts.in_words(view.started, view.at)) }));
+    }
     html! {
         section {
             h2 { "Now" }

@@ -24,6 +24,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "application-changed",
         "the configuration was changed after `exec` started its application, which keeps its variables",
     ),
+    (
+        "application-driver",
+        "the driver that `exec --env` names may be unable to use the published files",
+    ),
     ("application-ended", "the application of `exec` has ended"),
     ("application-not-started", "no process could be started for the application of `exec`"),
     ("application-started", "`exec` has started its application"),

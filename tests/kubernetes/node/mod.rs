@@ -3,5 +3,6 @@
 mod examples;
 mod failures;
 mod injected;
+mod java;
 mod jobs;
 mod upgrades;

@@ -39,7 +39,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use pgsvid_base::text::argument;
 
 pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
-pub use address::Address;
+pub use address::{Address, numeric};
 pub use administration::{
     Administration, MOST_RELATED, Manager, Membership, Related, Role, TLS_SETTINGS,
 };
