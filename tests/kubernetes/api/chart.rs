@@ -1,40 +1,22 @@
 //! The Helm chart on a real API server, by the commands of docs/kubernetes.md: it is installed, and a pgsvid with its configuration
 //! and its rights writes the Secret. SPIRE's kind of object is a stand-in without a schema; no pod runs, because there is no node.
 
-use std::path::Path;
-use std::process::Command;
-
 use dev_agent::{DevAgent, Entry};
 use serde_json::{Value, json};
 use test_support::{Directory, Program};
 
 use super::publisher::{Running, wait};
+use crate::helm::Release;
 use crate::kubectl::{apply, get, kubectl};
+use crate::manifests::root;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const NAMESPACE: &str = "chart";
 
-/// Runs Helm in this repository; what it prints.
-#[track_caller]
-fn helm(arguments: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = Directory::new();
-    let mut helm = Command::new(root.join("target/tools/kubernetes/helm"));
-    for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-        helm.env(name, files.path());
-    }
-    let output = helm.args(["--namespace", NAMESPACE]).args(arguments).current_dir(root).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "helm {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Installs or upgrades the chart with the values of the documentation, and these.
 #[track_caller]
-fn install(more: &[&str]) -> String {
-    let command = ["upgrade", "--install", "pgsvid", "charts/pgsvid", "--create-namespace"];
-    let values = ["--values", "charts/examples/publisher.yaml"];
-    helm(&[&command[..], &values, more].concat())
+fn install(release: &Release, more: &[&str]) -> String {
+    release.install(&root().join("charts/examples/publisher.yaml"), more)
 }
 
 fn deployment() -> Value {
@@ -86,7 +68,8 @@ fn the_chart_is_installed_upgraded_and_its_rights_are_enough() {
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     kubectl(&["label", "namespace", NAMESPACE, restricted]);
 
-    let notes = install(&[]);
+    let release = Release::named(NAMESPACE, "pgsvid");
+    let notes = install(&release, &[]);
     assert!(notes.contains("Secret products-server in namespace databases"), "{notes}");
     // The pods are accepted, although the namespace takes none but restricted ones.
     wait("both pods are there", || {
@@ -117,7 +100,7 @@ fn the_chart_is_installed_upgraded_and_its_rights_are_enough() {
     // Other numbers of replicas for the same Deployment.
     let before = deployment();
     for replicas in [1, 3, 1] {
-        install(&["--set", &format!("replicas={replicas}")]);
+        install(&release, &["--set", &format!("replicas={replicas}")]);
         let after = deployment();
         assert_eq!(after["spec"]["replicas"], replicas);
         assert_eq!(after["spec"]["strategy"]["type"], "RollingUpdate");
@@ -125,7 +108,7 @@ fn the_chart_is_installed_upgraded_and_its_rights_are_enough() {
     }
 
     // What is for others stays.
-    helm(&["uninstall", "pgsvid"]);
+    release.uninstall();
     let rest = get(&[
         "--all-namespaces",
         "role,rolebinding",
