@@ -44,16 +44,21 @@ pub(crate) struct Instance {
 }
 
 impl<'a> Publisher<'a> {
-    /// Installs the chart with the values of an example, once it is rolled out: each pod is ready when the Secrets are written.
+    /// Installs the chart with the values of an example and these options, once it is rolled out: each pod is ready when the Secrets are written.
     #[track_caller]
-    pub(crate) fn install(namespace: &'a Namespace, name: &'static str, example: &str) -> Self {
+    pub(crate) fn install(
+        namespace: &'a Namespace,
+        name: &'static str,
+        example: &str,
+        options: &[&str],
+    ) -> Self {
         let values = root().join("k8s/examples").join(example).join("values.yaml");
         let values = std::fs::read_to_string(values).unwrap();
         let files = Directory::new();
         let own = values.replace("applications", namespace.name());
         let values = files.write("values.yaml", own, 0o644);
         let release = Release::named(namespace.name(), name);
-        release.install(&values, &[]);
+        release.install(&values, options);
         let publisher = Self { namespace, name, _release: release };
         namespace.rolled_out(&format!("deployment/{name}"));
         publisher

@@ -65,7 +65,8 @@ fn o14_a_publisher_of_the_chart_feeds_each_instance_of_cloudnativepg() {
         let image = format!("pgsvid.invalid/postgresql:{}", Installation::found().version());
         only(objects, "Cluster")["spec"]["imageName"] = json!(image);
     }));
-    let publisher = Publisher::install(&orders.0, "orders-pgsvid", "cloudnative-pg");
+    let short = ["--set", "clusterSPIFFEID.ttl=30s"];
+    let publisher = Publisher::install(&orders.0, "orders-pgsvid", "cloudnative-pg", &short);
     eventually("three instances are ready", || {
         let cluster = orders.0.get(&["cluster", "orders"]);
         cluster["status"]["readyInstances"] == INSTANCES
@@ -75,7 +76,7 @@ fn o14_a_publisher_of_the_chart_feeds_each_instance_of_cloudnativepg() {
 
     let (mut serial, _) = publisher.next_in_force(INSTANCES, "");
     let mut delays = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         let (next, instances) = publisher.next_in_force(INSTANCES, &serial);
         delays.extend(instances.iter().filter_map(|it: &Instance| it.delay_ms));
         serial = next;
