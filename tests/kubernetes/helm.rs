@@ -40,6 +40,16 @@ impl Release {
         self.helm(&[&command[..], &["--values", values], more].concat())
     }
 
+    /// The same with the values of an example of k8s/, for this namespace instead of `applications`.
+    #[track_caller]
+    pub(crate) fn install_example(&self, example: &str, more: &[&str]) -> String {
+        let values = root().join("k8s/examples").join(example).join("values.yaml");
+        let values = std::fs::read_to_string(values).unwrap();
+        let files = Directory::new();
+        let own = values.replace("applications", &self.namespace);
+        self.install(&files.write("values.yaml", own, 0o644), more)
+    }
+
     /// Uninstalls it before the test ends.
     #[track_caller]
     pub(crate) fn uninstall(&self) {

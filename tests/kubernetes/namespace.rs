@@ -32,7 +32,7 @@ impl Namespace {
     /// The same, and nobody has waited for it.
     #[track_caller]
     pub(crate) fn with_started_database(name: &str, change: impl FnOnce(&mut [Value])) -> Self {
-        Self::with_example(name, "dbserver", |objects| change(objects))
+        Self::with_example(name, "dbserver", change)
     }
 
     /// An example, as changed.
@@ -40,7 +40,7 @@ impl Namespace {
     pub(crate) fn with_example(
         name: &str,
         directory: &str,
-        change: impl FnOnce(&mut Vec<Value>),
+        change: impl FnOnce(&mut [Value]),
     ) -> Self {
         // An earlier one of this name may still be there.
         let namespace = Self(format!("{name}-{}", std::process::id()));

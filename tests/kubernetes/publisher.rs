@@ -3,12 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use serde_json::Value;
-use test_support::Directory;
 
 use crate::eventually;
 use crate::helm::Release;
 use crate::kubectl::kubectl;
-use crate::manifests::root;
 use crate::namespace::Namespace;
 
 /// The release of an example, whose name is that of its Deployment.
@@ -52,13 +50,8 @@ impl<'a> Publisher<'a> {
         example: &str,
         options: &[&str],
     ) -> Self {
-        let values = root().join("k8s/examples").join(example).join("values.yaml");
-        let values = std::fs::read_to_string(values).unwrap();
-        let files = Directory::new();
-        let own = values.replace("applications", namespace.name());
-        let values = files.write("values.yaml", own, 0o644);
         let release = Release::named(namespace.name(), name);
-        release.install(&values, options);
+        release.install_example(example, options);
         let publisher = Self { namespace, name, _release: release };
         namespace.rolled_out(&format!("deployment/{name}"));
         publisher

@@ -5,9 +5,10 @@ use dev_agent::{DevAgent, Entry};
 use serde_json::{Value, json};
 use test_support::{Directory, Program};
 
+use super::installed::{configuration, stand_in};
 use super::publisher::{Running, wait};
 use crate::helm::Release;
-use crate::kubectl::{apply, get, kubectl};
+use crate::kubectl::{get, kubectl};
 use crate::manifests::root;
 
 const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
@@ -23,46 +24,9 @@ fn deployment() -> Value {
     get(&["--namespace", NAMESPACE, "deployment", "pgsvid"])
 }
 
-/// The configuration that the chart has made, with this test's agent and API server, and a token of its `ServiceAccount`.
-fn configuration(files: &Directory, agent: &DevAgent) -> String {
-    let path = |name: &str| files.join(name).display().to_string();
-    let cluster = std::env::var("PGSVID_CLUSTER").expect("scripts/test-kubernetes runs this");
-    let authority = std::fs::read_to_string(format!("{cluster}/pki/ca.crt")).unwrap();
-    files.write("ca.crt", &authority, 0o644);
-    let account = ["--namespace", NAMESPACE, "create", "token", "pgsvid", "--duration", "10m"];
-    files.write("token", kubectl(&account).trim(), 0o644);
-    let map = get(&["--namespace", NAMESPACE, "configmap", "pgsvid"]);
-    let mut toml = map["data"]["pgsvid.toml"].as_str().unwrap().to_owned();
-    for (chart, test) in [
-        ("unix:///spiffe-workload-api/spire-agent.sock", agent.endpoint()),
-        ("0.0.0.0:9809", format!("unix:{}", path("health.sock"))),
-    ] {
-        assert!(toml.contains(chart), "{toml}");
-        toml = toml.replace(chart, &test);
-    }
-    let server = std::env::var("PGSVID_CLUSTER_SERVER").unwrap();
-    let (ca, token) = (path("ca.crt"), path("token"));
-    format!("{toml}\n[kubernetes]\nserver = '{server}'\nca_file = '{ca}'\ntoken_file = '{token}'\n")
-}
-
 #[test]
 fn the_chart_is_installed_upgraded_and_its_rights_are_enough() {
-    apply(&[json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": "clusterspiffeids.spire.spiffe.io" },
-        "spec": {
-            "group": "spire.spiffe.io",
-            "scope": "Cluster",
-            "names": { "kind": "ClusterSPIFFEID", "plural": "clusterspiffeids" },
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
-            }],
-        },
-    })])
-    .unwrap();
-    kubectl(&["wait", "--for=condition=Established", "crd/clusterspiffeids.spire.spiffe.io"]);
+    stand_in("clusterspiffeids", "ClusterSPIFFEID", "spire.spiffe.io/v1alpha1", "Cluster");
     kubectl(&["create", "namespace", "databases"]);
     kubectl(&["create", "namespace", NAMESPACE]);
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
@@ -83,7 +47,7 @@ fn the_chart_is_installed_upgraded_and_its_rights_are_enough() {
         .automatic(false)
         .start()
         .unwrap();
-    files.write("pgsvid.toml", configuration(&files, &agent), 0o644);
+    files.write("pgsvid.toml", configuration(NAMESPACE, "pgsvid", &files, &agent), 0o644);
     let path = files.join("pgsvid.toml").display().to_string();
     let command = ["run", "--log-format", "json", "--config", path.as_str()];
     let pgsvid = Running(Program::spawn(PGSVID, command, &[]));
