@@ -26,9 +26,9 @@ pub(crate) struct Memory {
 
 impl Display for Memory {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let [working_set, resident, limit] = [self.working_set, self.resident, self.limit]
-            .map(|bytes| bytes as f64 / f64::from(1 << 20));
-        write!(formatter, "{working_set:.1} MiB in use, {resident:.1} MiB resident, of {limit} MiB")
+        let [working_set, resident, limit] =
+            [self.working_set, self.resident, self.limit].map(|bytes| bytes >> 10);
+        write!(formatter, "{working_set} KiB in use, {resident} KiB resident, of {limit} KiB")
     }
 }
 

@@ -110,7 +110,7 @@ fn o11_another_configuration_under_the_same_name_restarts_nothing() {
     let mut objects = example("dbserver", namespace.name());
     let map = configuration(&mut objects);
     log_as_text(map);
-    apply(&[map.clone()]).unwrap();
+    apply(std::slice::from_ref(map)).unwrap();
     let mounted = format!("/proc/{}/root/etc/pgsvid/pgsvid.toml", pgsvid.daemon.as_raw_nonzero());
     eventually("the container has the new text", || {
         fs::read_to_string(&mounted).unwrap().contains(r#""text""#)
