@@ -14,7 +14,7 @@ fn directories(parent: &str) -> Vec<PathBuf> {
 #[test]
 fn every_example_is_valid_on_the_oldest_and_on_a_current_kubernetes() {
     let examples = directories("k8s/examples");
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 8);
     for directory in examples {
         assert!(Manifests::build(&directory).all().count() >= 3, "{}", directory.display());
     }
