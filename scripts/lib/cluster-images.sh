@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # The images of cluster.sh, made from this machine's programs, because nothing can be pulled. To be sourced in the root of the
-# repository, after prerequisites.sh and postgresql.sh.
+# repository, after prerequisites.sh, postgresql.sh and drivers.sh.
 #
 #   cluster_images DIRECTORY   writes to it: pgsvid.tar, of this build; postgres.tar, PostgreSQL 18 with an entry point that
-#                              does what the official image's does; pause.tar, the pods' own process
+#                              does what the official image's does; javaclient.tar, that of k8s/examples/javaclient;
+#                              pause.tar, the pods' own process
 #   cluster_image NAME ROOT FILE USER ENTRYPOINT [SIGNAL [PATH]]
 #                              packs the directory ROOT
 
@@ -29,7 +30,25 @@ cluster_images() {
     postgres_root "$root/postgres"
     cluster_image docker.io/library/postgres:18 "$root/postgres" "$directory/postgres.tar" '' '"/docker-entrypoint.sh"' \
         SIGINT /usr/local/pgsql/bin:
+
+    java_root "$root/java"
+    cluster_image registry.example/javaclient:1 "$root/java" "$directory/javaclient.tar" '' '"/opt/java/bin/java"' \
+        SIGTERM /opt/java/bin:
     rm -rf "$root"
+}
+
+# This machine's Java with the modules that pgjdbc and HikariCP need, and the example's program with both.
+java_root() {
+    local root=$1 modules=java.sql,java.naming,java.management,java.security.jgss,jdk.crypto.ec file
+    install_drivers pgjdbc
+    put_programs "$root" sh
+    jlink --add-modules "$modules" --strip-debug --no-header-files --no-man-pages --output "$root/opt/java"
+    while IFS= read -r file; do
+        put_libraries "$root" "$file"
+    done < <(find "$root/opt/java" -name '*.so' -o -path '*/bin/java')
+    mkdir -p "$root/application" "$root/tmp"
+    cp "$(target_directory)"/drivers/pgjdbc/*.jar "$root/application"
+    compile_java k8s/examples/javaclient "$root/application"
 }
 
 # The directories of the embedded PostgreSQL 18, and Debian's clients.

@@ -86,7 +86,11 @@ resolvConf: "$cluster/run/resolv.conf"
 containerRuntimeEndpoint: "unix://$cluster/run/containerd.sock"
 podLogsDir: "$cluster/log/pods"
 volumePluginDir: "$cluster/run/volume-plugins"
+# An image that is removed cannot be pulled again: never, however full the disk is.
+imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: 200Mi, imagefs.available: 200Mi, nodefs.inodesFree: 1%}
+# What is unused may be needed again, and nothing can be pulled.
+imageGCHighThresholdPercent: 100
 syncFrequency: 10s
 END
 }

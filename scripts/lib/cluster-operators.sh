@@ -1,11 +1,15 @@
 # shellcheck shell=bash
-# CloudNativePG for the cluster of cluster.sh. To be sourced in the root of the repository, after go.sh and cluster-images.sh.
+# CloudNativePG for the cluster of cluster.sh, and the kinds of other operators. To be sourced in the root of the repository, after go.sh and cluster-images.sh.
 #
 #   cloudnative_pg               its operator by Go (five minutes, once), into target/tools; sets `cloudnative_pg`
 #   operator_images DIRECTORY    writes its image, and that of Debian's PostgreSQL, which has what replicas need
 #   start_cloudnative_pg         installs it
+#   operator_kinds               the kinds of Zalando's operator and of cert-manager, out of their modules; sets `operator_kinds`
+#   start_operator_kinds         gives them to the API server, without the operators
 
 readonly cloudnative_pg_version=1.27.0
+readonly zalando_module=github.com/zalando/postgres-operator@v1.15.1
+readonly cert_manager_module=github.com/cert-manager/cert-manager@v1.21.2
 
 : "${cluster=}"
 
@@ -58,4 +62,27 @@ start_cloudnative_pg() {
     sed 's/imagePullPolicy: Always/imagePullPolicy: IfNotPresent/' "$cloudnative_pg/operator.yaml" |
         in_cluster kubectl apply --server-side --filename - >>"$cluster/log/objects"
     in_cluster kubectl --namespace cnpg-system rollout status deployment/cnpg-controller-manager --timeout=180s
+}
+
+operator_kinds() {
+    local module directory
+    operator_kinds=$(target_directory)/tools/operator-kinds
+    if [[ $(cat "$operator_kinds/from" 2>/dev/null) == "$zalando_module $cert_manager_module" ]]; then
+        return
+    fi
+    need_go
+    rm -rf "$operator_kinds"
+    mkdir -p "$operator_kinds"
+    for module in "$zalando_module" "$cert_manager_module"; do
+        directory=$(go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+        [[ -n $directory ]] || give_up "$module cannot be downloaded"
+        cp "$directory"/manifests/postgresql.crd.yaml "$directory"/deploy/crds/*.yaml "$operator_kinds/" 2>/dev/null || :
+    done
+    chmod -R u+w "$operator_kinds"
+    printf '%s\n' "$zalando_module $cert_manager_module" >"$operator_kinds/from"
+}
+
+start_operator_kinds() {
+    in_cluster kubectl apply --server-side --filename "$operator_kinds" >>"$cluster/log/objects"
+    in_cluster kubectl wait --for=condition=Established --timeout=60s --filename "$operator_kinds" >>"$cluster/log/objects"
 }

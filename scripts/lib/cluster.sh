@@ -10,7 +10,7 @@
 #
 # What runs inside finds in its environment, and in its directories:
 #
-#   KUBECONFIG                         kubectl, which is in PATH, acts as an administrator
+#   KUBECONFIG                         kubectl and Helm, which are in PATH, act as an administrator
 #   PGSVID_CLUSTER                     the directory of the cluster, with
 #       pki/ca.crt                     the authority of the API server's certificate
 #       components/NAME, pids/NAME     starts a component (`setsid --fork`), and the number of its process, to stop or kill it:
@@ -79,7 +79,7 @@ remove_cgroups() {
 
 in_cluster() {
     nsenter --target "$first" --mount --net --pid --uts --ipc --wd="$PWD" \
-        env PATH="$kubernetes_bin:$PATH" KUBECONFIG="$cluster/pki/admin.conf" \
+        env PATH="$kubernetes_bin:$PWD/target/tools/kubernetes:$PATH" KUBECONFIG="$cluster/pki/admin.conf" \
         PGSVID_CLUSTER="$cluster" PGSVID_CLUSTER_SERVER="$cluster_server" \
         CONTAINERD_ADDRESS="$cluster/run/containerd.sock" CONTAINERD_NAMESPACE=k8s.io \
         "$@"

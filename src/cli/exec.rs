@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 
 use super::flags::{Settings, timeout};
 use super::output::complain;
-use super::run::run_with;
+use super::run::{Beside, run_with};
 use super::{Failure, MISUSED, load, not_kept};
 use crate::config::{Driver, Environment, Flags};
 use crate::daemon::Application;
+use crate::doctor;
 use crate::hooks;
 use crate::parent::{self, Channel, Kept, OnRotation};
 
@@ -49,7 +50,7 @@ enum Variables {
     Libpq,
     /// PGSERVICEFILE: pgjdbc, with service= in its URL
     Jdbc,
-    /// PGSSLCERT, PGSSLKEY and PGSSLROOTCERT, the stable names: Npgsql; also pgx, sqlx and asyncpg
+    /// PGSSLCERT, PGSSLKEY and PGSSLROOTCERT, the stable names, without PGSERVICE: Npgsql; also pgx, sqlx and asyncpg
     Npgsql,
     /// No variables
     None,
@@ -117,5 +118,10 @@ pub(super) fn run(
         grace: arguments.grace,
         environment: environment_of_driver,
     };
-    run_with(config, channel, environment, Some(&settings))
+    let service = config.service_for(driver, arguments.service.as_deref());
+    let concerns = match service {
+        Ok(service) if driver == Driver::Jdbc => doctor::exec::of_jdbc(&config, service),
+        _ => Vec::new(),
+    };
+    run_with(config, channel, environment, Some(Beside { settings, concerns }))
 }

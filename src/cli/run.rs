@@ -4,9 +4,16 @@ use super::flags::Settings;
 use super::{Failure, MISUSED, load, on_one_thread};
 use crate::config::{Config, Environment};
 use crate::daemon::{self, Notify};
+use crate::doctor;
 use crate::http::Listener;
 use crate::parent::{self, Channel};
 use crate::telemetry;
+
+/// The application, and what may keep its driver from the published files.
+pub(super) struct Beside {
+    pub(super) settings: parent::Settings,
+    pub(super) concerns: Vec<doctor::Finding>,
+}
 
 /// Runs the daemon.
 pub(super) fn run(
@@ -23,7 +30,7 @@ pub(super) fn run_with(
     mut config: Config,
     channel: Channel,
     environment: &Environment,
-    application: Option<&parent::Settings>,
+    application: Option<Beside>,
 ) -> Result<(), Failure> {
     if config.once {
         let text =
@@ -35,7 +42,9 @@ pub(super) fn run_with(
     // Before anything but the configuration is read: from here on the parent runs these hooks, and no others.
     daemon::agree_on_hooks(&mut config, &channel)?;
     let application = application
-        .map(|settings| daemon::agree_on_application(&mut config, settings, &channel))
+        .map(|Beside { settings, concerns }| {
+            daemon::agree_on_application(&mut config, &settings, concerns, &channel)
+        })
         .transpose()?;
     // Sockets are opened before the sandbox is entered. `confine` and `listen` must be called before any other thread starts,
     // and `telemetry::start` starts the first one.

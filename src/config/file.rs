@@ -165,6 +165,8 @@ pub(super) struct Pgbouncer {
     pub(super) user: Option<String>,
     pub(super) verify: Option<String>,
     pub(super) verify_every: Option<String>,
+    pub(super) login_role: Option<String>,
+    pub(super) login_database: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -320,6 +320,16 @@ pub(super) const PGBOUNCER_VERIFY_EVERY: Key = Key::new(
     Default::Text("5m"),
     "how often to verify when nothing has changed; at least `\"1s\"`",
 );
+pub(super) const PGBOUNCER_LOGIN_ROLE: Key = Key::new(
+    "pgbouncer.login_role",
+    Default::Words("no login"),
+    "role as which to log in through it after each publication, to prove which certificate it shows to PostgreSQL",
+);
+pub(super) const PGBOUNCER_LOGIN_DATABASE: Key = Key::new(
+    "pgbouncer.login_database",
+    Default::Text("postgres"),
+    "database of that login; it needs `login_role`",
+);
 pub(super) const PATRONI_ADDRESS: Key = Key::new(
     "patroni.address",
     Default::Text("127.0.0.1:8008"),
@@ -593,7 +603,7 @@ pub(super) const LOG_LEVEL: Key =
         .variable("PGSVID_LOG_LEVEL");
 
 /// All keys, in the order of the reference.
-pub const ALL: [&Key; 112] = [
+pub const ALL: [&Key; 114] = [
     &WORKLOAD_API_ENDPOINT,
     &CERTIFICATES_CERTIFICATE,
     &CERTIFICATES_PRIVATE_KEY,
@@ -645,6 +655,8 @@ pub const ALL: [&Key; 112] = [
     &PGBOUNCER_USER,
     &PGBOUNCER_VERIFY,
     &PGBOUNCER_VERIFY_EVERY,
+    &PGBOUNCER_LOGIN_ROLE,
+    &PGBOUNCER_LOGIN_DATABASE,
     &PATRONI_ADDRESS,
     &PATRONI_USERNAME,
     &PATRONI_PASSWORD_FILE,

@@ -5,7 +5,7 @@ use super::given::Resolver;
 use super::server::{self, Reached};
 use super::{Error, keys, rules};
 use crate::consumers::Pooler;
-use crate::pgbouncer::CONSOLE;
+use crate::pgbouncer::{CONSOLE, Login};
 use crate::publish::Place;
 use crate::sql::{self, Purpose};
 use crate::verify::{self, Meeting, Target};
@@ -86,11 +86,14 @@ fn pooler(
         require_peer: None,
         purpose: Purpose::Reload,
     };
+    let target = target.parse::<Target>()?;
+    let login = login(resolver, table, &target)?;
     Ok(Pooler {
         name: name.to_owned(),
         console,
+        login,
         verify: verify::Settings {
-            target: target.parse::<Target>()?,
+            target,
             every,
             looks_up: true,
             begin: verify::Begin::SslRequest,
@@ -100,6 +103,42 @@ fn pooler(
         part: included.map(|name| place.readers_base().join(name)),
         is_beside_another: false,
     })
+}
+
+/// The login that proves what it shows to PostgreSQL.
+fn login(
+    resolver: &Resolver<'_>,
+    table: &Pgbouncer,
+    target: &Target,
+) -> Result<Option<Login>, Error> {
+    let database = table.login_database.as_deref();
+    let Some(role) = table.login_role.as_deref() else {
+        let why = "it has no effect without login_role: set that, too, or leave it out";
+        return match database {
+            Some(_) => Err(resolver.in_file(keys::PGBOUNCER_LOGIN_DATABASE.name, why.to_owned())),
+            None => Ok(None),
+        };
+    };
+    let database = database.unwrap_or(keys::PGBOUNCER_LOGIN_DATABASE.default_text());
+    for (key, value) in
+        [(&keys::PGBOUNCER_LOGIN_ROLE, role), (&keys::PGBOUNCER_LOGIN_DATABASE, database)]
+    {
+        if value.is_empty() || value.contains('\0') {
+            let why = "it must be a name, without a NUL byte".to_owned();
+            return Err(resolver.in_file(key.name, why));
+        }
+    }
+    if database == CONSOLE {
+        let why =
+            "it is PgBouncer's console, which has no connection to PostgreSQL: name a database"
+                .to_owned();
+        return Err(resolver.in_file(keys::PGBOUNCER_LOGIN_DATABASE.name, why));
+    }
+    if *target == Target::Nowhere {
+        let why = "there is no address to log in at, because pgbouncer.verify is none".to_owned();
+        return Err(resolver.in_file(keys::PGBOUNCER_LOGIN_ROLE.name, why));
+    }
+    Ok(Some(Login { role: role.to_owned(), database: database.to_owned() }))
 }
 
 #[cfg(test)]
@@ -117,6 +156,18 @@ mod tests {
         assert_eq!(pooler.verify.target, Target::Auto);
         assert_eq!(pooler.part, None);
         assert!(!pooler.is_beside_another);
+        assert_eq!(pooler.login, None);
+    }
+
+    #[test]
+    fn a_login_has_the_database_postgres_unless_another_is_named() {
+        let login = |keys: &str| {
+            let config = config(&format!("[pgbouncer]\n{keys}")).unwrap();
+            config.rotation.poolers[0].login.clone().unwrap()
+        };
+        assert_eq!(login("login_role = 'app'").database, "postgres");
+        let named = login("login_role = 'app'\nlogin_database = 'shop'");
+        assert_eq!((&*named.role, &*named.database), ("app", "shop"));
     }
 
     #[test]
@@ -144,6 +195,13 @@ mod tests {
             ("[pgbouncer]\nhost = 'run'".to_owned(), "Unix socket"),
             ("[pgbouncer]\npassword = 'x'".to_owned(), "password"),
             ("[files]\npgbouncer = 'svid.pem'".to_owned(), "two files have the same name"),
+            ("[pgbouncer]\nlogin_database = 'app'".to_owned(), "without login_role"),
+            ("[pgbouncer]\nlogin_role = ''".to_owned(), "must be a name"),
+            ("[pgbouncer]\nlogin_role = 'a'\nlogin_database = 'pgbouncer'".to_owned(), "console"),
+            (
+                "[pgbouncer]\nlogin_role = 'a'\nverify = 'none'".to_owned(),
+                "no address to log in at",
+            ),
         ] {
             let error = config(&text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -20,6 +20,9 @@ pub enum Driver {
     Other,
 }
 
+/// A variable, and its value; `None` if the application is not to inherit it.
+type Variable = (String, Option<OsString>);
+
 /// Why there are no variables for a driver.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoVariables {
@@ -60,15 +63,19 @@ impl Config {
         &self,
         driver: Driver,
         service: Option<&str>,
-    ) -> Result<Vec<(String, OsString)>, NoVariables> {
-        let named = |name: &str, value: OsString| (name.to_owned(), value);
+    ) -> Result<Vec<Variable>, NoVariables> {
+        let named = |name: &str, value: OsString| (name.to_owned(), Some(value));
         match driver {
             Driver::Other | Driver::Npgsql if service.is_some() => Err(NoVariables::NotUsed),
             Driver::Other => Ok(Vec::new()),
             Driver::Npgsql => {
                 let all = ["PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"].into_iter();
                 let paths = self.place.paths();
-                Ok(all.zip(paths).map(|(name, path)| named(name, path.into())).collect())
+                let mut variables: Vec<_> =
+                    all.zip(paths).map(|(name, path)| named(name, path.into())).collect();
+                // pgx would prefer the files of that section.
+                variables.push(("PGSERVICE".to_owned(), None));
+                Ok(variables)
             }
             Driver::Libpq | Driver::Jdbc => {
                 let service = self.service_for(driver, service)?;
@@ -83,7 +90,7 @@ impl Config {
     }
 
     /// The service file for the driver, of those with the name.
-    fn service_for(
+    pub fn service_for(
         &self,
         driver: Driver,
         name: Option<&str>,
@@ -140,7 +147,10 @@ mod tests {
 
     fn of(driver: Driver, service: Option<&str>, toml: &str) -> Result<Vec<String>, NoVariables> {
         let variables = config(toml).unwrap().variables(driver, service)?;
-        let line = |(name, value): (String, OsString)| format!("{name}={}", value.display());
+        let line = |(name, value): Variable| match value {
+            Some(value) => format!("{name}={}", value.display()),
+            None => format!("without {name}"),
+        };
         Ok(variables.into_iter().map(line).collect())
     }
 
@@ -168,6 +178,7 @@ mod tests {
             "PGSSLCERT=/svids/svid.pem",
             "PGSSLKEY=/svids/svid_key.pem",
             "PGSSLROOTCERT=/svids/svid_bundle.pem",
+            "without PGSERVICE",
         ];
         assert_eq!(of(Driver::Npgsql, None, "").unwrap(), names);
         assert!(of(Driver::Other, None, "").unwrap().is_empty());

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Publication;
 use super::delivery::{Asked, Shown};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
@@ -25,12 +26,20 @@ pub(crate) struct Attempt {
     pub(super) findings: Vec<Finding>,
     /// Why the probe and the server have no TLS parameters in common; `None` if they have.
     pub(super) unspoken: Option<Finding>,
-    /// A session with PostgreSQL that is still open for queries.
+    /// What is left to ask once the conclusion is drawn.
     pub(super) unasked: Option<Unasked>,
 }
 
+/// What is left to ask after an attempt.
+pub(crate) enum Unasked {
+    /// A PostgreSQL's settings and counts.
+    Session(Box<OpenSession>),
+    /// A login through a PgBouncer, with this set.
+    Login(Publication),
+}
+
 /// A session with a PostgreSQL over which only a reload has been requested so far.
-pub(crate) struct Unasked {
+pub(crate) struct OpenSession {
     pub(super) session: Session,
     pub(super) lives: Lives,
 }
@@ -111,7 +120,7 @@ impl Attempt {
         Self { reload, reload_error, verify, facts, verdict, leaf, findings, unspoken, unasked }
     }
 
-    /// The session that can still be queried, by `Consumer::ask`.
+    /// What is left to ask, by `Consumer::ask`.
     pub(crate) fn take_unasked(&mut self) -> Option<Unasked> {
         self.unasked.take()
     }

@@ -114,6 +114,7 @@ impl Consumer {
     pub(crate) fn follow(&mut self, proofs: &Proofs) {
         match &mut self.kind {
             Kind::Patroni(patroni) => patroni.follow(proofs.postgres.clone()),
+            Kind::Pgbouncer(pgbouncer) => pgbouncer.follow(proofs.postgres.clone()),
             Kind::Client(client) => client.follow(proofs.servers.clone()),
             Kind::Served(served) => served.follow(proofs.handed_over.clone()),
             _ => {}
@@ -293,10 +294,26 @@ impl Consumer {
         Concluded { routine: false }
     }
 
-    /// Queries what has changed at the consumer, over the session that an attempt has left open. Only PostgreSQL's leave one.
+    /// Asks what an attempt has left to ask: what has changed at a PostgreSQL, or what a PgBouncer shows to PostgreSQL.
     pub(crate) async fn ask(&mut self, unasked: Unasked) {
-        if let Kind::Postgres(postgres) = &mut self.kind {
-            postgres.ask(&mut self.delivery, unasked).await;
+        match (&mut self.kind, unasked) {
+            (Kind::Postgres(postgres), Unasked::Session(session)) => {
+                postgres.ask(&mut self.delivery, *session).await;
+            }
+            (Kind::Pgbouncer(pgbouncer), Unasked::Login(publication)) => {
+                let next = pgbouncer.log_in(&publication).await;
+                self.delivery.look_by(next);
+            }
+            // The others leave nothing to ask.
+            _ => {}
+        }
+    }
+
+    /// What a PgBouncer shows to PostgreSQL; `None` for the other kinds.
+    pub(crate) fn server_side(&self) -> Option<status::ServerSide> {
+        match &self.kind {
+            Kind::Pgbouncer(pgbouncer) => Some(pgbouncer.server_side()),
+            _ => None,
         }
     }
 }

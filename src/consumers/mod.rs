@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use attempt::Attempt;
+pub(crate) use attempt::{Attempt, Unasked};
 pub(crate) use client::try_once;
 pub use client::{ClientLogin, Dial, Host, TargetState};
 pub(crate) use consumer::{Concluded, Consumer};

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::consumers::verified;
+use crate::finding::Finding;
 use crate::hooks::{APPLICATION, Action, Hook, When};
 use crate::parent::{self, Channel, OnRotation, Report, Settings};
 use crate::status::Status;
@@ -25,6 +26,8 @@ pub struct Application {
     timeout: Duration,
     /// Whether the settings differ from those with which it was started.
     is_changed: bool,
+    /// What may keep its driver from the published files.
+    concerns: Vec<Finding>,
 }
 
 /// There was no set in time.
@@ -39,10 +42,12 @@ pub struct NotInTime {
 }
 
 /// Sends the parent the settings of the application, and makes it a hook if it is to be told about new sets. Call it after
-/// [`super::agree_on_hooks`], and before anything but the configuration is read.
+/// [`super::agree_on_hooks`], and before anything but the configuration is read. `concerns` are what may keep its driver from the
+/// published files.
 pub fn agree_on_application(
     config: &mut Config,
     settings: &Settings,
+    concerns: Vec<Finding>,
     channel: &Channel,
 ) -> anyhow::Result<Application> {
     let agrees = channel
@@ -52,7 +57,7 @@ pub fn agree_on_application(
         let hook = hook(config, settings.grace);
         config.rotation.hooks.push(hook);
     }
-    Ok(Application { timeout: settings.timeout, is_changed: !agrees })
+    Ok(Application { timeout: settings.timeout, is_changed: !agrees, concerns })
 }
 
 fn hook(config: &Config, grace: Duration) -> Hook {
@@ -96,6 +101,15 @@ impl Application {
             );
         }
         if channel.predecessor().is_none() {
+            for found in &self.concerns {
+                warn!(
+                    event = "application-driver",
+                    code = found.code.name(),
+                    fix = found.fix,
+                    "{}",
+                    found.text
+                );
+            }
             info!(
                 event = "application-awaited",
                 timeout = %humantime::format_duration(self.timeout),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::Notify;
 use super::reach::{Reach, around};
 use crate::config::Config;
-use crate::consumers::{Host, ServedAddress};
+use crate::consumers::{ClientLogin, Host, ServedAddress};
 use crate::resolve;
 use crate::sandbox::{self, InForce, Rules};
 use crate::source::{Endpoint, Settings, files};
@@ -72,8 +72,7 @@ pub fn confine(mut config: Config, manager: Option<&Notify>) -> anyhow::Result<C
         look_up(&mut api.verify, "patroni.address")?;
     }
     for client in &mut config.rotation.clients {
-        // A name that has no address yet is no reason to publish nothing: the login says so.
-        client.hosts.iter_mut().for_each(Host::look_up);
+        client.hosts.iter_mut().for_each(Host::confine);
     }
     if let Some(secrets) = &mut config.rotation.secrets
         && secrets.kubernetes.server.is_named()
@@ -252,6 +251,7 @@ fn rules(config: &Config) -> Rules {
     }
     let secrets = config.rotation.secrets.as_ref();
     if config.rotation.served.iter().any(ServedAddress::looks_up)
+        || config.rotation.clients.iter().any(ClientLogin::asks_name_servers)
         || secrets.is_some_and(|it| it.kubernetes.server.is_named())
     {
         rules.connect.push(resolve::PORT);

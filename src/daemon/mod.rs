@@ -33,7 +33,7 @@ use crate::parent::{Channel, Order, Orders, ParentMessage, Predecessor};
 use crate::publish::{self, Opened, Place, Publisher};
 use crate::rotation::{self, Rotation};
 use crate::source::{self, Source};
-use crate::status::Status;
+use crate::status::{Restarts, Status};
 use crate::tokens::Tokens;
 use crate::watching::Watching;
 use crate::{threads, timing};
@@ -68,14 +68,12 @@ pub async fn run(
     start_blocking_thread(&config).await?;
     let listener = listening(listener, config.health.as_ref());
     let (mut source, state) = Source::new(config.source, watching.clone());
-    if channel.predecessor().is_some() {
-        source.persist();
-    }
     let again = Arc::new(tokio::sync::Notify::new());
     let (line, answers) = hooks::line(&channel, &config.rotation.hooks)?;
     let identity = state.clone();
     let (mut rotation, status) =
         Rotation::new(&config.rotation, opened, state, &watching, Arc::clone(&again), line)?;
+    take_over(&channel, &mut source, &rotation.status());
     let first_tokens = first_tokens(config.tokens.as_ref(), application.is_some());
     let tokens = config.tokens.map(|settings| {
         let (tokens, written) = Tokens::new(settings, identity, rotation.status(), &watching);
@@ -283,6 +281,14 @@ fn announce(config: &Config, channel: &Channel) {
             "the process before this one ended unexpectedly, and was replaced"
         );
     }
+}
+
+/// Continues the work of the daemon before this one, if there was one.
+fn take_over(channel: &Channel, source: &mut Source, status: &watch::Sender<Status>) {
+    let Some(Predecessor { restarts, ended }) = channel.predecessor() else { return };
+    source.persist();
+    let restarts = Restarts { count: *restarts, ended: ended.clone() };
+    status.send_modify(|status| status.restarts = Some(restarts));
 }
 
 /// The Secrets, for the log; `None` if there are none.

@@ -212,6 +212,9 @@ fn facts(view: &View) -> Markup {
         ));
     }
     for consumer in &view.consumers {
+        if let Some(seen) = &consumer.server_side {
+            rows.push(("Server side", html! { (view.prefix(consumer)) (seen.in_words(view.at)) }));
+        }
         if let Some(sessions) = &consumer.sessions {
             rows.push(("Sessions", html! { (view.prefix(consumer)) (sessions.in_words()) }));
         }
@@ -224,6 +227,9 @@ fn facts(view: &View) -> Markup {
         "Rotations",
         html! { (view.completed) " completed, " (view.failed) " failed attempts" (median.unwrap_or_default()) },
     ));
+    if let Some(restarts) = &view.restarts {
+        rows.push(("Daemon", html! { (restarts.in_words(view.started, view.at)) }));
+    }
     html! {
         section {
             h2 { "Now" }

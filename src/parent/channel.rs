@@ -181,7 +181,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             on_rotation: OnRotation::Restart,
             grace: Duration::from_secs(10),
-            environment: vec![("PGSERVICE".to_owned(), "products".into())],
+            environment: vec![("PGSERVICE".to_owned(), Some("products".into()))],
         };
         let sent = [
             &[TABLE][..],

@@ -29,8 +29,8 @@ pub struct Settings {
     pub on_rotation: OnRotation,
     /// How long it may take to end after SIGTERM, before it is killed.
     pub grace: Duration,
-    /// The variables that it gets in addition to those of pgsvid.
-    pub environment: Vec<(String, OsString)>,
+    /// The variables that it gets in addition to those of pgsvid; without a value, one that it does not inherit.
+    pub environment: Vec<(String, Option<OsString>)>,
 }
 
 /// The bytes are no settings.
@@ -52,7 +52,9 @@ impl Settings {
         body.extend(i32::to_le_bytes(signal));
         body.extend(milliseconds(self.grace).to_le_bytes());
         for (name, value) in &self.environment {
-            for text in [name.as_bytes(), value.as_bytes()] {
+            body.push(u8::from(value.is_some()));
+            let value = value.as_ref().map(|value| value.as_bytes());
+            for text in [Some(name.as_bytes()), value].into_iter().flatten() {
                 body.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
                 body.extend(text);
             }
@@ -89,8 +91,13 @@ fn fields(mut body: &[u8]) -> Option<Settings> {
     };
     let mut environment = Vec::new();
     while !body.is_empty() {
+        let [has_value] = take(&mut body)?;
         let name = String::from_utf8(text(&mut body)?.to_vec()).ok()?;
-        let value = OsString::from_vec(text(&mut body)?.to_vec());
+        let value = match has_value {
+            0 => None,
+            1 => Some(OsString::from_vec(text(&mut body)?.to_vec())),
+            _ => return None,
+        };
         environment.push((name, value));
     }
     let after = |milliseconds: u32| Duration::from_millis(milliseconds.into());
@@ -129,8 +136,9 @@ mod tests {
                 on_rotation,
                 grace: Duration::from_millis(1500),
                 environment: vec![
-                    ("PGSERVICEFILE".to_owned(), value),
-                    ("PGSERVICE".to_owned(), OsString::new()),
+                    ("PGSERVICEFILE".to_owned(), Some(value)),
+                    ("PGSSLKEY".to_owned(), Some(OsString::new())),
+                    ("PGSERVICE".to_owned(), None),
                 ],
             };
             let bytes = settings.bytes();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix_libc_wrappers::process::SignalExt as _;
 
 /// The signals that the parent of an application leaves as they are: those of its own faults, and those for writing to a closed
 /// pipe and for reading from a terminal in the background.
@@ -47,9 +48,9 @@ impl Caught {
         self.number
     }
 
-    /// The signal, if it can be sent: those for real time cannot.
+    /// The signal, to be sent. Those for real time, too, but not the ones that the C library keeps for itself.
     pub(super) fn signal(self) -> Option<rustix::process::Signal> {
-        rustix::process::Signal::from_named_raw(self.number)
+        rustix::process::Signal::from_raw(self.number)
     }
 
     /// Whether the kernel has sent it, for instance because of a key that was pressed, and no process.

@@ -3,7 +3,6 @@
 //! A name server that follows the question to its end (recursion) answers with every address, so the names of an answer
 //! are skipped, and no pointer of theirs is followed.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The length of the header.
@@ -25,8 +24,8 @@ pub(super) enum Kind {
 /// A name server's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The addresses; none if the name does not exist, or has none of this kind.
-    Addresses(BTreeSet<IpAddr>),
+    /// The addresses, in their order; none if the name does not exist, or has none of this kind.
+    Addresses(Vec<IpAddr>),
     /// The name server cannot answer; the code is one of RFC 1035, 4.1.1.
     Failed(u8),
 }
@@ -65,14 +64,14 @@ pub(super) fn answer(message: &[u8], id: u16) -> Option<Answer> {
     match flags.to_be_bytes()[1] & 0b1111 {
         0 => {}
         // The name does not exist.
-        3 => return Some(Answer::Addresses(BTreeSet::new())),
+        3 => return Some(Answer::Addresses(Vec::new())),
         code => return Some(Answer::Failed(code)),
     }
     for _ in 0..questions {
         rest.name()?;
         rest.skip(4)?;
     }
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     for _ in 0..answers {
         rest.name()?;
         let (kind, class) = (rest.number()?, rest.number()?);
@@ -84,9 +83,9 @@ pub(super) fn answer(message: &[u8], id: u16) -> Option<Answer> {
             continue;
         }
         if kind == Kind::A as u16 {
-            found.insert(<[u8; 4]>::try_from(data).ok()?.into());
+            found.push(<[u8; 4]>::try_from(data).ok()?.into());
         } else if kind == Kind::Aaaa as u16 {
-            found.insert(<[u8; 16]>::try_from(data).ok()?.into());
+            found.push(<[u8; 16]>::try_from(data).ok()?.into());
         }
     }
     Some(Answer::Addresses(found))
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn every_address_of_an_answer_counts_and_aliases_are_passed_over() {
         let wanted = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
-        assert_eq!(answer(&answered(), 7), Some(Answer::Addresses(wanted.into())));
+        assert_eq!(answer(&answered(), 7), Some(Answer::Addresses(wanted.to_vec())));
         assert_eq!(answer(&answered(), 8), None, "the answer to another question");
         for length in 0..answered().len() {
             assert_eq!(answer(&answered()[..length], 7), None, "{length}");
@@ -166,7 +165,7 @@ mod tests {
     fn a_name_that_does_not_exist_has_no_address_and_a_failure_is_none() {
         let mut message = answered();
         message[3] = 0x83;
-        assert_eq!(answer(&message, 7), Some(Answer::Addresses(BTreeSet::new())));
+        assert_eq!(answer(&message, 7), Some(Answer::Addresses(Vec::new())));
         message[3] = 0x82;
         assert_eq!(answer(&message, 7), Some(Answer::Failed(2)));
         // A question is no answer.

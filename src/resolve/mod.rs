@@ -6,6 +6,7 @@
 mod candidates;
 mod configuration;
 mod message;
+mod order;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -82,13 +83,22 @@ impl Resolver {
     /// The addresses of a name, each once, at least one. An address in text is its own. An IPv4 address that is written as one of IPv6
     /// (`::ffff:10.0.0.1`) is the former, so that no server is there twice.
     pub async fn addresses(&mut self, name: &str) -> Result<BTreeSet<IpAddr>, Error> {
-        let found = self.find(name).await?;
+        Ok(self.find(name).await?.into_iter().collect())
+    }
+
+    /// The addresses of a name, each once, at least one, in the order in which a program tries them that asks the C library.
+    pub async fn in_order(&mut self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        Ok(order::preferred(self.find(name).await?))
+    }
+
+    async fn find(&mut self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        let found = self.find_as_written(name).await?;
         Ok(found.into_iter().map(|address| address.to_canonical()).collect())
     }
 
-    async fn find(&mut self, name: &str) -> Result<BTreeSet<IpAddr>, Error> {
+    async fn find_as_written(&mut self, name: &str) -> Result<Vec<IpAddr>, Error> {
         if let Ok(address) = name.parse() {
-            return Ok(BTreeSet::from([address]));
+            return Ok(vec![address]);
         }
         // Another file may stand there since the sandbox was entered, and not be readable: the last contents count.
         for (path, kept) in [(HOSTS, &mut self.hosts), (SERVERS, &mut self.servers)] {
@@ -97,7 +107,7 @@ impl Resolver {
             }
         }
         if let Some(found) = known_in(&self.hosts, name.trim_end_matches('.')) {
-            return Ok(found.into_iter().collect());
+            return Ok(found);
         }
         let configuration = Configuration::parse(&self.servers);
         timeout(LIMIT, by_dns(&configuration, name)).await.unwrap_or(Err(Error::Late))
@@ -105,7 +115,7 @@ impl Resolver {
 }
 
 /// Asks for the name with each domain of the search list, until one has an address.
-async fn by_dns(configuration: &Configuration, name: &str) -> Result<BTreeSet<IpAddr>, Error> {
+async fn by_dns(configuration: &Configuration, name: &str) -> Result<Vec<IpAddr>, Error> {
     let (mut is_name, mut servers) = (false, configuration.servers.clone());
     for candidate in candidates::of(name, configuration) {
         match at_servers(&mut servers, &candidate).await {
@@ -119,7 +129,7 @@ async fn by_dns(configuration: &Configuration, name: &str) -> Result<BTreeSet<Ip
 }
 
 /// Asks one name server after the other until one answers. Those that do not are asked last from then on.
-async fn at_servers(servers: &mut [IpAddr], name: &str) -> Result<BTreeSet<IpAddr>, Error> {
+async fn at_servers(servers: &mut [IpAddr], name: &str) -> Result<Vec<IpAddr>, Error> {
     let mut last = Error::Late;
     for _ in 0..servers.len() {
         let server = servers[0];
@@ -137,7 +147,7 @@ async fn at_servers(servers: &mut [IpAddr], name: &str) -> Result<BTreeSet<IpAdd
 }
 
 /// The addresses of both families. If one of the two questions has no answer, nothing is known: an instance could be left out.
-async fn at_server(server: SocketAddr, name: &str) -> io::Result<BTreeSet<IpAddr>> {
+async fn at_server(server: SocketAddr, name: &str) -> io::Result<Vec<IpAddr>> {
     let ask = async |kind| {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it takes longer than 4s");
         timeout(PATIENCE, async { exchange(TcpStream::connect(server).await?, name, kind).await })
@@ -151,7 +161,7 @@ async fn at_server(server: SocketAddr, name: &str) -> io::Result<BTreeSet<IpAddr
 }
 
 /// One question over an open connection (RFC 1035, 4.2.2).
-async fn exchange<S>(mut stream: S, name: &str, kind: Kind) -> io::Result<BTreeSet<IpAddr>>
+async fn exchange<S>(mut stream: S, name: &str, kind: Kind) -> io::Result<Vec<IpAddr>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -184,6 +184,8 @@ pub(super) fn asked(status: &mut Status, consumer: &Consumer) -> bool {
     };
     let mut is_news = known.concerns != consumer.concerns();
     known.concerns = consumer.concerns().to_vec();
+    is_news |= known.server_side != consumer.server_side();
+    known.server_side = consumer.server_side();
     is_news |= known.session_rights.as_ref() != consumer.session_rights();
     known.session_rights = consumer.session_rights().cloned();
     is_news |= known.replication.as_ref() != consumer.replication();

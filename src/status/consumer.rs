@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Instances, Replication};
+use super::{Instances, Replication, ServerSide};
 use crate::finding::Finding;
 use crate::verify::{self, Verdict};
 
@@ -92,6 +92,8 @@ pub struct Consumer {
     pub unproven: Option<&'static str>,
     /// When the next attempt is due, if one is.
     pub retry: Option<SystemTime>,
+    /// What it shows to PostgreSQL, if this is a PgBouncer.
+    pub server_side: Option<ServerSide>,
     /// Its sessions, if the role may see them.
     pub sessions: Option<Sessions>,
     /// Its replication connections, if the role may see them.

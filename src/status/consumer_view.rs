@@ -10,6 +10,7 @@ use super::instances::InstancesView;
 use super::outlived_view::OutlivedView;
 use super::replication_view::ReplicationView;
 use super::secret_view::SecretView;
+use super::server_side::ServerSideView;
 use super::time::Time;
 use super::{Consumer, Hook, Kind, Login, Sessions};
 use crate::timing;
@@ -38,6 +39,9 @@ pub struct ConsumerView {
     pub findings: Vec<FindingView>,
     /// When the next attempt is due, if one is.
     pub retry: Option<Time>,
+    /// What a PgBouncer shows to PostgreSQL; `None` for other consumers. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_side: Option<ServerSideView>,
     /// The sessions on the consumer; `None` if the role may not see them.
     pub sessions: Option<SessionsView>,
     /// Its replication connections; `None` if the role may not see them. Older daemons do not send this.
@@ -80,6 +84,7 @@ impl ConsumerView {
             problem: hook.problem.clone(),
             findings: hook.findings.iter().map(FindingView::of).collect(),
             retry: hook.retry.map(Time),
+            server_side: None,
             sessions: None,
             replication: None,
             session_rights: None,
@@ -107,6 +112,7 @@ impl ConsumerView {
             problem: consumer.problem.clone(),
             findings: consumer.all_findings().map(FindingView::of).collect(),
             retry: consumer.retry.map(Time),
+            server_side: consumer.server_side.as_ref().map(ServerSideView::of),
             sessions: consumer.sessions.as_ref().map(SessionsView::of),
             replication: consumer.replication.as_ref().map(ReplicationView::of),
             session_rights: consumer.session_rights.as_ref().map(FindingView::of),

@@ -6,6 +6,7 @@ mod hooks;
 mod replication;
 mod rotations;
 mod served;
+mod server_side;
 mod sessions;
 mod source;
 mod tokens;
@@ -52,6 +53,7 @@ impl Collector for Snapshot {
         page.files(&self.status)?;
         page.sessions(&self.status)?;
         page.replication(&self.status)?;
+        page.server_side(&self.status)?;
         page.served(&self.status, self.now)?;
         page.hooks(&self.status)?;
         page.tokens(&self.status)?;
@@ -229,6 +231,13 @@ impl Page<'_> {
     fn process(&mut self, status: &Status) -> Result<(), Error> {
         let process = process::process();
         self.time("process_start_time", "When this process started", status.started)?;
+        let restarts = status.restarts.as_ref().map_or(0, |restarts| restarts.count.into());
+        self.family(
+            "pgsvid_daemon_restarts",
+            "How often the daemon has ended unexpectedly and was replaced, since pgsvid was started",
+            MetricType::Counter,
+            [([], restarts)],
+        )?;
         self.metric(
             "process_resident_memory",
             "Resident memory",

@@ -17,7 +17,9 @@ mod pulse;
 mod readiness;
 mod replication;
 mod replication_view;
+mod restarts;
 mod secret_view;
+mod server_side;
 mod source_view;
 mod target_view;
 mod time;
@@ -42,7 +44,9 @@ pub use pulse::Pulse;
 pub use readiness::Readiness;
 pub use replication::{Connected, Receives, Replication, Shows};
 pub use replication_view::{ConnectionView, ReceiverView, ReplicationView, SubscriptionView};
+pub use restarts::Restarts;
 pub use secret_view::SecretView;
+pub use server_side::{ServerSide, ServerSideView};
 pub use source_view::{AgentView, CertificatesView};
 pub use target_view::{PublishedView, TargetView};
 pub use time::Time;
@@ -66,6 +70,8 @@ const LONGEST_DELAY_OF_FILES: Duration = Duration::from_secs(3600);
 pub struct Status {
     /// When this process started.
     pub started: Option<SystemTime>,
+    /// The daemons before it; `None` if it is the first.
+    pub restarts: Option<Restarts>,
     /// The set on disk.
     pub published: Option<Published>,
     /// The names that the published set lacks, and the names that have changed.

@@ -134,6 +134,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
         consumer.kind == Kind::Served
             || (is_failure && consumer.kind == Kind::Secrets)
             || (is_failure && it.code == Code::ClientCertificatesUnasked)
+            || (is_failure && matches!(it.code, Code::PgbouncerLogin | Code::PgbouncerShowsOther))
     };
     readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
 }

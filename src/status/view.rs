@@ -11,7 +11,7 @@ use super::source_view::{AgentView, CertificatesView};
 use super::target_view::{PublishedView, TargetView};
 use super::time::Time;
 use super::token::TokenView;
-use super::{Outcome, Status};
+use super::{Outcome, Restarts, Status};
 use crate::timing;
 
 /// The whole document. Times are RFC 3339 in UTC, to the second; durations are milliseconds.
@@ -23,6 +23,9 @@ pub struct View {
     pub at: Time,
     /// When the daemon started.
     pub started: Option<Time>,
+    /// The daemons before it that have ended unexpectedly; `None` if it is the first. Older daemons do not send this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
     /// Whether `/readyz` answers 200.
     pub ready: bool,
     /// The reasons why it is not ready, one sentence each; empty if it is ready.
@@ -113,6 +116,7 @@ impl View {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: Time(now),
             started: status.started.map(Time),
+            restarts: status.restarts.clone(),
             ready: readiness.is_ready(),
             missing: readiness.missing,
             degraded: readiness.degraded,

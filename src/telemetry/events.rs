@@ -24,6 +24,10 @@ pub const EVENTS: &[(&str, &str)] = &[
         "application-changed",
         "the configuration was changed after `exec` started its application, which keeps its variables",
     ),
+    (
+        "application-driver",
+        "the driver that `exec --env` names may be unable to use the published files",
+    ),
     ("application-ended", "the application of `exec` has ended"),
     ("application-not-started", "no process could be started for the application of `exec`"),
     ("application-started", "`exec` has started its application"),
@@ -241,6 +245,14 @@ pub const EVENTS: &[(&str, &str)] = &[
     (
         "served-warning",
         "the name of a `[[served]]`, or the names of the certificate for it, may cause trouble",
+    ),
+    (
+        "server-side-proven",
+        "a login through PgBouncer has shown that PostgreSQL sees the published certificate",
+    ),
+    (
+        "server-side-unproven",
+        "a login through PgBouncer failed, or has shown that PostgreSQL sees something else; with the state, code, cause and remedy",
     ),
     (
         "session-ended",

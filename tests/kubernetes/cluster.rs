@@ -8,6 +8,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::eventually;
 
+/// The directory of the cluster.
+pub(crate) fn directory() -> PathBuf {
+    let cluster = std::env::var_os("PGSVID_CLUSTER");
+    PathBuf::from(cluster.expect("scripts/test-kubernetes runs these tests"))
+}
+
 /// Such as `kube-apiserver` or `spire-agent`: scripts/lib/cluster.sh names them.
 pub(crate) struct Component(&'static str);
 
@@ -16,10 +22,8 @@ impl Component {
         Self(name)
     }
 
-    fn file(&self, directory: &str) -> PathBuf {
-        let cluster = std::env::var_os("PGSVID_CLUSTER");
-        let cluster = PathBuf::from(cluster.expect("scripts/test-kubernetes runs these tests"));
-        cluster.join(directory).join(self.0)
+    fn file(&self, of: &str) -> PathBuf {
+        directory().join(of).join(self.0)
     }
 
     fn pid(&self) -> Pid {

@@ -7,11 +7,13 @@
 mod alone;
 mod api;
 mod cluster;
+mod helm;
 mod kubectl;
 mod manifests;
 mod namespace;
 mod node;
 mod processes;
+mod publisher;
 
 use std::fmt::Display;
 use std::thread::sleep;

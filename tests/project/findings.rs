@@ -10,7 +10,7 @@ use crate::architecture::rust_files;
 use crate::generated;
 
 /// Where a code can be met that is named in these files. The first that fits is taken.
-const PLACES: [(&str, &[&str]); 23] = [
+const PLACES: [(&str, &[&str]); 25] = [
     ("crates/postgres/src/diagnose/files.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/other_settings.rs", &["check", "log", "status"]),
     ("crates/postgres/src/diagnose/settings.rs", &["check", "log", "status"]),
@@ -22,6 +22,8 @@ const PLACES: [(&str, &[&str]); 23] = [
     ("crates/postgres/src/patroni/", &["check", "log", "status"]),
     ("src/doctor/check/", &["check"]),
     ("src/doctor/codes.rs", &["check"]),
+    ("src/doctor/exec.rs", &["log"]),
+    ("src/doctor/jdbc.rs", &["check", "log"]),
     ("src/doctor/profile.rs", &["check", "inspect"]),
     ("src/doctor/unverifiable.rs", &["inspect", "probe"]),
     ("src/doctor/probe/", &["probe"]),

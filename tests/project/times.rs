@@ -95,7 +95,7 @@ const ROWS: &[Row] = &[
     ),
     Row("PostgreSQL: verified again when nothing has changed", "`postgres.verify_every`", &[]),
     Row(
-        "a `[[served]]`: limit for looking its name up; for one name server",
+        "a `[[served]]` and a `[client]`: limit for looking a name up; for one name server",
         "{}; {}",
         &[("src/resolve/mod.rs", "LIMIT"), ("src/resolve/mod.rs", "PATIENCE")],
     ),

@@ -121,17 +121,17 @@ fn both_sides_follow_every_renewal_and_a_change_of_authority_without_a_failed_co
     }
 
     // As SPIRE's documentation on `localauthority` has it: prepare, wait, activate, taint, wait, revoke, wait.
-    let old = spire.authority("active");
-    spire.authority_command("prepare", None);
-    let prepared = spire.authority("prepared");
+    let old = spire.server().authority("active");
+    spire.server().authority_command("prepare", None);
+    let prepared = spire.server().authority("prepared");
     both.wait_for_authorities(2);
-    spire.authority_command("activate", Some(&prepared));
+    spire.server().authority_command("activate", Some(&prepared));
     let marks = both.marks();
     // Tainted, the old one makes agents renew what it has signed.
-    spire.authority_command("taint", Some(&old));
+    spire.server().authority_command("taint", Some(&old));
     // The first renewal may have been under way.
     let marks = both.renewed(both.renewed(marks));
-    spire.authority_command("revoke", Some(&old));
+    spire.server().authority_command("revoke", Some(&old));
     both.wait_for_authorities(1);
     both.renewed(marks);
 

@@ -1,11 +1,9 @@
 //! SPIRE's server and agent, from the programs in `$SPIRE_BIN`.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
-use test_support::{Account, Directory, Program, eventually, free_address};
+use test_support::{Account, Directory, Program, SpireServer, eventually, free_address};
 
 /// Life of an SVID, in seconds: short, to see many renewals.
 const LIFE: &str = "40";
@@ -18,20 +16,19 @@ pub(crate) struct Entry {
 }
 
 pub(crate) struct Spire {
-    bin: PathBuf,
+    server: SpireServer,
     parent: String,
     // Ended before what they work on is removed.
     agent: Option<Program>,
-    _server: Program,
+    _running: Program,
     directory: Directory,
 }
 
 impl Spire {
     /// A server and its agent, with these entries.
     pub(crate) fn start(entries: &[Entry]) -> Self {
-        let bin = std::env::var_os("SPIRE_BIN").map(PathBuf::from);
-        let bin = bin.expect("SPIRE_BIN names the directory of spire-server and spire-agent");
         let directory = Directory::new();
+        let asked = SpireServer::at(&directory.join("server.sock"));
         let (here, port) = (directory.path().display().to_string(), free_address().port());
         let plugins = "NodeAttestor \"join_token\" { plugin_data {} }";
         let server = format!(
@@ -41,13 +38,20 @@ impl Spire {
              DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\"\n connection_string = \"{here}/db\" }} }}\n}}\n"
         );
         let file = directory.write("server.conf", server, 0o644);
-        let server = run(&bin, "spire-server", &["run", "-config", &file.display().to_string()]);
-        server.wait_for_text(LIMIT, "Starting Server APIs");
-        let mut spire =
-            Self { bin, parent: String::new(), agent: None, _server: server, directory };
+        let running =
+            run(asked.bin(), "spire-server", &["run", "-config", &file.display().to_string()]);
+        running.wait_for_text(LIMIT, "Starting Server APIs");
+        let mut spire = Self {
+            server: asked,
+            parent: String::new(),
+            agent: None,
+            _running: running,
+            directory,
+        };
         eventually(LIMIT, "the server is healthy", || spire.ask(&["healthcheck"]).is_ok());
         let parent = "spiffe://example.org/agent";
-        let token = spire.server(&["token", "generate", "-spiffeID", parent, "-output", "json"]);
+        let token =
+            spire.server.answer(&["token", "generate", "-spiffeID", parent, "-output", "json"]);
         parent.clone_into(&mut spire.parent);
         let token = token["value"].as_str().expect("a token").to_owned();
         let agent = format!(
@@ -82,7 +86,7 @@ impl Spire {
 
     pub(crate) fn start_agent(&mut self) {
         let file = self.directory.join("agent.conf").display().to_string();
-        let agent = run(&self.bin, "spire-agent", &["run", "-config", &file]);
+        let agent = run(self.server.bin(), "spire-agent", &["run", "-config", &file]);
         agent.wait_for_text(LIMIT, "Starting Workload and SDS APIs");
         self.agent = Some(agent);
     }
@@ -94,7 +98,7 @@ impl Spire {
     pub(crate) fn create_entry(&self, entry: &Entry) {
         let selector = format!("unix:uid:{}", Account::server().uid());
         let Entry { spiffe_id, dns } = entry;
-        self.server(&[
+        self.server.answer(&[
             "entry",
             "create",
             "-parentID",
@@ -113,42 +117,25 @@ impl Spire {
     }
 
     pub(crate) fn delete_entry(&self, spiffe_id: &str) {
-        let shown = self.server(&["entry", "show", "-spiffeID", spiffe_id, "-output", "json"]);
+        let shown =
+            self.server.answer(&["entry", "show", "-spiffeID", spiffe_id, "-output", "json"]);
         let id = shown["entries"][0]["id"].as_str().expect("an entry").to_owned();
-        self.server(&["entry", "delete", "-entryID", &id, "-output", "json"]);
+        self.server.answer(&["entry", "delete", "-entryID", &id, "-output", "json"]);
     }
 
-    /// The number of the authority in that state.
-    pub(crate) fn authority(&self, state: &str) -> String {
-        let shown = self.server(&["localauthority", "x509", "show", "-output", "json"]);
-        shown[state]["authority_id"].as_str().unwrap_or_else(|| panic!("{shown}")).to_owned()
-    }
-
-    pub(crate) fn authority_command(&self, command: &str, authority: Option<&str>) {
-        let mut arguments = vec!["localauthority", "x509", command, "-output", "json"];
-        arguments.extend(authority.into_iter().flat_map(|id| ["-authorityID", id]));
-        self.server(&arguments);
-    }
-
-    #[track_caller]
-    fn server(&self, arguments: &[&str]) -> Value {
-        let text = self.ask(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    /// What the server's own program asks it.
+    pub(crate) fn server(&self) -> &SpireServer {
+        &self.server
     }
 
     /// What `spire-server` answers, or says on standard error.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(self.bin.join("spire-server"));
-        let socket = self.directory.join("server.sock").display().to_string();
-        let output = command.args(arguments).args(["-socketPath", &socket]).output();
-        let output = output.expect("runs spire-server");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        self.server.ask(arguments)
     }
 
     /// Runs a command as it is printed, in a shell that finds `spire-server`, which finds its server.
     pub(crate) fn paste(&self, command: &str) -> Result<String, String> {
-        let (bin, here) = (self.bin.display(), self.directory.path().display());
+        let (bin, here) = (self.server.bin().display(), self.directory.path().display());
         let wrapper =
             format!("#!/bin/sh\nexec {bin}/spire-server \"$@\" -socketPath {here}/server.sock\n");
         self.directory.write("spire-server", wrapper, 0o755);
@@ -161,7 +148,7 @@ impl Spire {
 
     /// What `spire-agent` shows to the database's user, or says on standard error.
     pub(crate) fn workload_asks(&self, arguments: &[&str]) -> Result<String, String> {
-        let agent = self.bin.join("spire-agent");
+        let agent = self.server.bin().join("spire-agent");
         let program = Program::spawn_as(Account::server(), agent, arguments.iter().copied(), &[]);
         if program.wait_exit(LIMIT).success() {
             Ok(program.standard_output())

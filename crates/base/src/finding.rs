@@ -474,8 +474,11 @@ codes! {
     PgbouncerHostUnnamed, "pgbouncer-host-unnamed", "PgBouncer's ini names PostgreSQL by a host that is no name of its certificate";
     PgbouncerServerUnverified, "pgbouncer-server-unverified", "PgBouncer does not verify the PostgreSQL that it connects to";
     PgbouncerRolesByName, "pgbouncer-roles-by-name", "PgBouncer lets every certificate with a certain CN log in as a role that `[[roles]]` gives only to the workload with a certain identifier";
+    PgbouncerForcedRole, "pgbouncer-forced-role", "`user=` in the section `[databases]` of PgBouncer's ini makes every client of a database the same role, whatever its certificate says";
     PgbouncerConsole, "pgbouncer-console", "what an attacker who takes over pgsvid can do through PgBouncer's console";
     PgbouncerReloadFailed, "pgbouncer-reload-failed", "PgBouncer answers a reload with an error";
+    PgbouncerLogin, "pgbouncer-login", "whether a login through PgBouncer gets in, and PostgreSQL sees the published certificate (`pgbouncer.login_role`)";
+    PgbouncerShowsOther, "pgbouncer-shows-other", "PgBouncer shows PostgreSQL another certificate than the published one, or none";
     PgbouncerAuthoritiesUnproven, "pgbouncer-authorities-unproven", "no handshake shows which authorities PgBouncer trusts";
     // Patroni.
     PatroniOpen, "patroni-open", "no password protects Patroni's REST API, which can run programs";
@@ -570,7 +573,7 @@ codes! {
     LoginNameRefused, "login-name-refused", "a line of `pg_hba.conf` decides about the client, and the certificate's name is not the role's, or its map has no line for both";
     LoginRoleRefused, "login-role-refused", "the client's role does not exist, or may not log in";
     LoginDirectTls, "login-direct-tls", "the server has no direct TLS, which `sslnegotiation=direct` needs";
-    LoginNameUnresolved, "login-name-unresolved", "a host's name could not be looked up when pgsvid started";
+    LoginNameUnresolved, "login-name-unresolved", "the name of a client's host has no address, or cannot be looked up";
     LoginSessionState, "login-session-state", "no server of the list is in the state that `target_session_attrs` wants";
     LoginCertificateRefused, "login-certificate-refused", "the server refuses the client's certificate in the handshake";
     ServiceFile, "service-file", "the connection service file is complete, strict, and within libpq's limits";
@@ -584,6 +587,7 @@ codes! {
     ServicePathRelative, "service-path-relative", "the connection service file names a relative path";
     ServiceAuthorities, "service-authorities", "the connection service file names other authorities than the published ones";
     ServiceDrivers, "service-drivers", "which drivers can use a section of the connection service file";
+    PgjdbcPem, "pgjdbc-pem", "older versions of pgjdbc do not read a key in PEM, and newer ones only with an option if it is one of an elliptic curve";
     PgjdbcRefuses, "pgjdbc-refuses", "a name, an alias or a keyword keeps pgjdbc from using a key, a key store or a section";
     ServicePathMissing, "service-path-missing", "the connection service file names a file that cannot be found";
     ServiceValue, "service-value", "libpq refuses a value of the service, or of a variable";

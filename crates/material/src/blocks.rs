@@ -80,6 +80,12 @@ fn label(text: &[u8]) -> Vec<u8> {
     text.split(|byte| matches!(byte, b'-' | b'\\')).next().unwrap_or_default().to_vec()
 }
 
+/// The label of a block, for a message.
+pub(crate) fn escaped(label: &[u8]) -> String {
+    let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
+    label.escape_debug().to_string()
+}
+
 fn find(line: &[u8], wanted: &[u8]) -> Option<usize> {
     line.windows(wanted.len()).position(|window| window == wanted)
 }

@@ -5,9 +5,9 @@
 
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use super::blocks::{self, Block, Found, Header};
+use super::blocks::{self, Block, Found, Header, escaped};
+use super::key;
 use super::pem::{self, KEYS, Malformed, Part, Unusable};
-use super::{key, reading};
 
 /// How OpenSSL recognises a private key, of whatever kind.
 const KEY: &[u8] = b"PRIVATE KEY";
@@ -83,5 +83,5 @@ fn is_key(block: &Block) -> bool {
 }
 
 fn malformed(at: usize, block: &Block, what: &'static str) -> Malformed {
-    Malformed::Block { position: at + 1, label: reading::escaped(&block.label), what }
+    Malformed::Block { position: at + 1, label: escaped(&block.label), what }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use rustls_pki_types::PrivateKeyDer;
 use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
-use super::blocks::{self, Found, Header};
+use super::blocks::{self, Found, Header, escaped};
 use super::pkcs12::{self, Password};
 use super::{
     Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, in_place, key, pem,
@@ -236,12 +236,6 @@ fn wrapped(bytes: &[u8]) -> Option<Foreign> {
         [0x30, ..] => Some(Foreign::Base64),
         _ => None,
     }
-}
-
-/// The label of a block, for a message.
-pub(crate) fn escaped(label: &[u8]) -> String {
-    let label = String::from_utf8_lossy(&label[..label.len().min(40)]).into_owned();
-    label.escape_debug().to_string()
 }
 
 /// `None` for a block that holds nothing of interest.

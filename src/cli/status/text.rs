@@ -46,10 +46,17 @@ pub(super) fn text(view: &View, colours: bool) -> String {
     }
     lines.add(if view.agent.is_some() { "agent" } else { "certificates" }, None, &source(view));
     lines.add("rotations", None, &rotations(view));
+    if let Some(restarts) = &view.restarts {
+        lines.add("daemon", None, &restarts.in_words(view.started, view.at));
+    }
     for found in aside {
         finding(view, found, "warning", &mut lines);
     }
     for consumer in &view.consumers {
+        if let Some(seen) = &consumer.server_side {
+            let words = seen.in_words(view.at);
+            lines.add("server side", None, &format!("{}{words}", view.prefix(consumer)));
+        }
         if let Some(sessions) = &consumer.sessions {
             lines.add(
                 "sessions",
@@ -231,7 +238,8 @@ fn rotations(view: &View) -> String {
     if let Some(started) = view.started {
         let _ = write!(text, " since {}", moment(view.at, started));
     }
-    let _ = write!(text, ", {} failed", view.failed);
+    let plural = if view.failed == 1 { "" } else { "s" };
+    let _ = write!(text, ", {} failed attempt{plural}", view.failed);
     if let Some(median) = view.median_ms {
         let _ = if median < 10.0 {
             write!(text, ", median {median:.1} ms")
@@ -368,7 +376,7 @@ mod tests {
             text(&view(&json!({})), false),
             "current      spiffe://example.org/ns/applications/sa/dbserver, 41m left, served by PostgreSQL since 19:34:02Z, seen 2s ago\n\
              agent        connected for 3h 12m, next renewal in about 10m 55s\n\
-             rotations    214 since 2026-11-12, 0 failed, median 10 ms"
+             rotations    214 since 2026-11-12, 0 failed attempts, median 10 ms"
         );
     }
 
@@ -388,7 +396,7 @@ mod tests {
              next try     in 4s\n\
              still-old    spiffe://example.org/ns/applications/sa/dbserver, 41m left; PostgreSQL serves serial 06:bb:42, expired 3m ago\n\
              agent        connected for 3h 12m, renewal overdue for 10m 2s\n\
-             rotations    214 since 2026-11-12, 7 failed, median 3.8 ms"
+             rotations    214 since 2026-11-12, 7 failed attempts, median 3.8 ms"
         );
     }
 
@@ -408,7 +416,7 @@ mod tests {
              current      a, served by it since 19:34:02Z, seen 2s ago\n\
              still-old    b; it serves serial 06:bb:42, expired 3m ago\n\
              agent        connected for 3h 12m, next renewal in about 10m 55s\n\
-             rotations    214 since 2026-11-12, 0 failed, median 10 ms"
+             rotations    214 since 2026-11-12, 0 failed attempts, median 10 ms"
         );
     }
 
@@ -446,7 +454,7 @@ mod tests {
              hook         c: waits for the proof that PostgreSQL serves the published certificate; has not succeeded yet\n\
              hook         d: failed; last succeeded 19m ago\n\
              agent        connected for 3h 12m, next renewal in about 10m 55s\n\
-             rotations    214 since 2026-11-12, 0 failed, median 10 ms"
+             rotations    214 since 2026-11-12, 0 failed attempts, median 10 ms"
         );
     }
 

@@ -285,7 +285,7 @@ fn untrusted(end: &End, distrust: &Distrust) -> Finding {
 fn unreachable(settings: &ClientLogin, end: &End, why: &str) -> Finding {
     if end.is_unresolved {
         return Finding::failure(Code::LoginNameUnresolved, why)
-            .fix("let the name have an address (DNS, /etc/hosts), then restart pgsvid: its sandbox allows no later look-up")
+            .fix("let the name have an address in /etc/hosts or DNS, and let pgsvid reach the name servers over TCP, port 53: it looks again at the next login")
             .about(end.address.as_str());
     }
     let hosts = settings.hosts.len();
@@ -296,10 +296,7 @@ fn unreachable(settings: &ClientLogin, end: &End, why: &str) -> Finding {
         format!("the server at {} cannot be reached{others}", end.address),
     )
     .cause(why)
-    .fix(
-        "start the server, or correct host and port of the client's options; if the name has another address by now, restart pgsvid, which looks names up when it \
-         starts",
-    )
+    .fix("start the server, or correct host and port of the client's options")
     .about(end.address.as_str())
 }
 

@@ -23,6 +23,7 @@ use crate::diagnose;
 use crate::finding::{Code, Finding};
 use crate::login::{Login, Outcome, Session};
 use crate::material::{Certificate, Material};
+use crate::resolve::Resolver;
 use crate::status::Pulse;
 use crate::timing;
 use crate::verify::{self, Answer, Client as Shown, Expected, Facts, Verdict};
@@ -49,6 +50,7 @@ pub(super) struct Client {
     settings: ClientLogin,
     /// Its name in the log, if there are several consumers.
     label: Option<String>,
+    resolver: Resolver,
     /// The set that each server of this configuration is proven to serve.
     proven: watch::Receiver<Option<u64>>,
     /// What the last login has not proven, although nothing is wrong with it.
@@ -70,7 +72,8 @@ pub(crate) async fn try_once(
     material: &Material,
 ) -> (Verdict, String, Finding, Option<&'static str>) {
     let authorities: Vec<Certificate> = material.authorities().cloned().collect();
-    let tried = log_in(settings, material, &authorities, &Pulse::default()).await;
+    let (resolver, pulse) = (&mut Resolver::default(), Pulse::default());
+    let tried = log_in(settings, material, &authorities, resolver, &pulse).await;
     let ok = || diagnose::of_client(Verdict::Admitted, &tried.address);
     let found = tried.finding.clone().unwrap_or_else(ok);
     (tried.verdict, tried.address, found, tried.unproven)
@@ -89,6 +92,7 @@ async fn log_in(
     settings: &ClientLogin,
     material: &Material,
     authorities: &[Certificate],
+    resolver: &mut Resolver,
     pulse: &Pulse,
 ) -> Tried {
     let Some(client) = Shown::unchecked(material) else {
@@ -110,7 +114,7 @@ async fn log_in(
         authorities,
         client: Some(&client),
     };
-    let end = walk::walk(settings, &login, pulse).await;
+    let end = walk::walk(settings, &login, resolver, pulse).await;
     drop(client);
     verify::wipe_stack();
     let (verdict, finding) = explain::explain(settings, &end, material);
@@ -129,7 +133,8 @@ async fn log_in(
 impl Client {
     pub(super) fn new(settings: ClientLogin, label: Option<String>, pulse: Pulse) -> Self {
         let proven = watch::channel(None).1;
-        Self { settings, label, proven, unproven: None, pulse }
+        let resolver = Resolver::default();
+        Self { settings, label, resolver, proven, unproven: None, pulse }
     }
 
     /// Follows the set that each server of this configuration is proven to serve.
@@ -178,7 +183,8 @@ impl Client {
         } else {
             let authorities: Vec<Certificate> =
                 material.authorities().chain(extra_authorities).cloned().collect();
-            log_in(&self.settings, material, &authorities, &self.pulse).await
+            let Self { settings, resolver, pulse, .. } = self;
+            log_in(settings, material, &authorities, resolver, pulse).await
         };
         self.unproven = tried.unproven;
         Attempt {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::login::{Negotiation, Session, Verify, Versions};
+use crate::sql::numeric;
 use crate::text::shown;
 use crate::verify::shown_address;
 
@@ -41,10 +42,16 @@ pub struct ClientLogin {
 }
 
 impl ClientLogin {
-    /// Whether a name is looked up for each login.
+    /// Whether the C library looks a name up for each login.
     #[must_use]
     pub fn looks_up(&self) -> bool {
         self.hosts.iter().any(|host| matches!(host.dial, Dial::LookUp(_)))
+    }
+
+    /// Whether a name is looked up within the sandbox for each login.
+    #[must_use]
+    pub fn asks_name_servers(&self) -> bool {
+        self.hosts.iter().any(|host| matches!(host.dial, Dial::Confined(_)))
     }
 
     /// Whether it is more than one login at each host with nothing but role and database.
@@ -79,26 +86,21 @@ pub struct Host {
 /// What is dialled for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dial {
-    /// A name or an address; a name is looked up for each login.
+    /// A name or an address; the C library looks a name up for each login.
     LookUp(String),
-    /// The addresses that a name had when it was looked up.
-    Addresses(Vec<IpAddr>),
-    /// The name could not be looked up, for this reason.
-    Unresolved(String),
+    /// A name that is looked up within the sandbox for each login: in /etc/hosts, then by DNS over TCP.
+    Confined(String),
+    /// An address.
+    Address(IpAddr),
 }
 
 impl Host {
-    /// The host with its name looked up, for a process that cannot do so later. Blocks.
-    pub fn look_up(&mut self) {
-        let Dial::LookUp(name) = &self.dial else { return };
-        let target = crate::verify::Target::Address(name.clone(), self.port);
-        self.dial = match target.resolved() {
-            Ok(target) => {
-                let hosts = target.hosts(None, self.port).unwrap_or_default().0;
-                Dial::Addresses(hosts.iter().filter_map(|host| host.parse().ok()).collect())
-            }
-            Err(error) => Dial::Unresolved(error.to_string()),
-        };
+    /// The host for a process that cannot use the C library's look-up, which takes an address in old forms, too (`127.1`).
+    pub fn confine(&mut self) {
+        let Dial::LookUp(target) = &self.dial else { return };
+        // The interface of a link-local address.
+        let address = target.split('%').next().and_then(numeric);
+        self.dial = address.map_or_else(|| Dial::Confined(target.clone()), Dial::Address);
     }
 }
 
@@ -174,17 +176,23 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_has_no_address_is_kept_with_the_reason() {
-        let host = |dial: &str| Host {
-            name: "db".to_owned(),
-            dial: Dial::LookUp(dial.to_owned()),
-            port: 5432,
+    fn what_is_written_as_an_address_needs_no_look_up() {
+        let confined = |dial: &str| {
+            let dial = Dial::LookUp(dial.to_owned());
+            let mut host = Host { name: "db".to_owned(), dial, port: 5432 };
+            host.confine();
+            host.dial
         };
-        let mut known = host("127.0.0.1");
-        known.look_up();
-        assert_eq!(known.dial, Dial::Addresses(vec![[127, 0, 0, 1].into()]));
-        let mut unknown = host("no such name");
-        unknown.look_up();
-        assert!(matches!(unknown.dial, Dial::Unresolved(_)), "{unknown:?}");
+        for (text, address) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("fe80::1%eth0", "fe80::1"),
+        ] {
+            assert_eq!(confined(text), Dial::Address(address.parse().unwrap()), "{text}");
+        }
+        for text in ["db", "256.1", "db.example."] {
+            assert_eq!(confined(text), Dial::Confined(text.to_owned()));
+        }
     }
 }

@@ -6,10 +6,12 @@
 
 use std::net::IpAddr;
 
+use rustix::io::Errno;
 use tokio::time::{Instant, timeout};
 
 use super::settings::{ClientLogin, Dial, Host, TargetState};
 use crate::login::{self, Login, Outcome};
+use crate::resolve::{self, Resolver};
 use crate::status::Pulse;
 use crate::verify::{self, connect, shown_address};
 
@@ -17,6 +19,9 @@ use crate::verify::{self, connect, shown_address};
 const CANNOT_CONNECT_NOW: &str = "57P03";
 /// Most addresses that are tried.
 const MOST: usize = 16;
+/// Errors of the kernel if there is no route to an address, or no address of that family here.
+const NO_ROUTE: [Option<Errno>; 3] =
+    [Some(Errno::NETUNREACH), Some(Errno::ADDRNOTAVAIL), Some(Errno::AFNOSUPPORT)];
 
 /// The end of the walk.
 #[derive(Debug)]
@@ -30,14 +35,22 @@ pub(super) struct End {
     pub(super) is_met: Option<bool>,
     /// Whether a name could not be looked up.
     pub(super) is_unresolved: bool,
+    /// Whether this machine has no route to the address, such as to any of IPv6. The C library puts such addresses last.
+    pub(super) is_without_route: bool,
 }
 
 /// Logs in. `login` has everything but the name of the host.
-pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Pulse) -> End {
+pub(super) async fn walk(
+    settings: &ClientLogin,
+    login: &Login<'_>,
+    resolver: &mut Resolver,
+    pulse: &Pulse,
+) -> End {
     let (mut best, mut tried): (Option<End>, usize) = (None, 0);
     for host in &settings.hosts {
         let login = Login { name: &host.name, ..login.clone() };
-        let addresses = match addresses(host).await {
+        pulse.step("looking a name up", resolve::LIMIT);
+        let addresses = match addresses(host, resolver).await {
             Ok(addresses) => addresses,
             Err(why) => {
                 let text = format!("{} has no address: {why}", host.name);
@@ -52,8 +65,9 @@ pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Puls
             }
             tried += 1;
             pulse.step("logging in as the client", settings.limit * 2);
-            let (outcome, is_final) = log_in(settings, host, address, &login).await;
-            let end = End::of(host, Some(address), outcome);
+            let Tried { outcome, is_final, is_without_route } =
+                log_in(settings, host, address, &login).await;
+            let end = End { is_without_route, ..End::of(host, Some(address), outcome) };
             match &end.outcome {
                 _ if is_final => return end,
                 Outcome::Unreachable(_) => keep(&mut best, end),
@@ -80,6 +94,7 @@ pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Puls
         outcome: Outcome::Unreachable("there is no address to connect to".to_owned()),
         is_met: None,
         is_unresolved: false,
+        is_without_route: false,
     });
     if settings.target == TargetState::PreferStandby && end.is_met == Some(false) {
         end.is_met = Some(true);
@@ -87,52 +102,59 @@ pub(super) async fn walk(settings: &ClientLogin, login: &Login<'_>, pulse: &Puls
     end
 }
 
-/// Keeps what says more: a session, then a server that answers, then the first failure.
+/// Keeps what says more: a session, then a server that answers, then the first failure to reach one.
 fn keep(best: &mut Option<End>, end: End) {
     let weight = |end: &End| match &end.outcome {
-        Outcome::LoggedIn(_) => 2,
-        Outcome::Unreachable(_) => 0,
-        _ => 1,
+        Outcome::LoggedIn(_) => 3,
+        Outcome::Unreachable(_) => u8::from(!end.is_without_route),
+        _ => 2,
     };
     if best.as_ref().is_none_or(|best| weight(best) < weight(&end)) {
         *best = Some(end);
     }
 }
 
-/// The outcome at one address, and whether libpq tries no other one after it.
-async fn log_in(
-    settings: &ClientLogin,
-    host: &Host,
-    address: IpAddr,
-    login: &Login<'_>,
-) -> (Outcome, bool) {
+/// The outcome at one address.
+struct Tried {
+    outcome: Outcome,
+    /// Whether libpq tries no other address after it.
+    is_final: bool,
+    is_without_route: bool,
+}
+
+async fn log_in(settings: &ClientLogin, host: &Host, address: IpAddr, login: &Login<'_>) -> Tried {
+    let unreachable = |why: String| {
+        let outcome = Outcome::Unreachable(why);
+        Tried { outcome, is_final: false, is_without_route: false }
+    };
     let silent = "the server accepts the connection, but does not answer";
     let limit = settings.limit;
     let begun = Instant::now();
     let stream = match timeout(limit, connect(&address.to_string(), host.port)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return (Outcome::Unreachable(verify::explain(&error)), false),
-        Err(_) => {
-            return (Outcome::Unreachable(format!("no answer within {}", shown(limit))), false);
+        Ok(Err(error)) => {
+            let is_without_route = NO_ROUTE.contains(&Errno::from_io_error(&error));
+            return Tried { is_without_route, ..unreachable(verify::explain(&error)) };
         }
+        Err(_) => return unreachable(format!("no answer within {}", shown(limit))),
     };
     // `connect_timeout` is for both.
     let rest = if settings.waits_for_ever { limit } else { limit.saturating_sub(begun.elapsed()) };
     if let Ok(outcome) = timeout(rest, login::over(stream, login)).await {
-        return (outcome, false);
+        return Tried { outcome, is_final: false, is_without_route: false };
     }
     let text = format!("{silent} within {}", shown(limit));
-    (Outcome::Unreachable(text), settings.waits_for_ever)
+    Tried { is_final: settings.waits_for_ever, ..unreachable(text) }
 }
 
 fn shown(limit: std::time::Duration) -> String {
     crate::timing::shortly(limit)
 }
 
-async fn addresses(host: &Host) -> Result<Vec<IpAddr>, String> {
+async fn addresses(host: &Host, resolver: &mut Resolver) -> Result<Vec<IpAddr>, String> {
     match &host.dial {
-        Dial::Addresses(addresses) => Ok(addresses.clone()),
-        Dial::Unresolved(why) => Err(why.clone()),
+        Dial::Address(address) => Ok(vec![*address]),
+        Dial::Confined(name) => resolver.in_order(name).await.map_err(|error| error.to_string()),
         Dial::LookUp(name) => match name.parse() {
             Ok(address) => Ok(vec![address]),
             Err(_) => verify::addresses_of(name).await.map_err(|error| error.to_string()),
@@ -149,6 +171,6 @@ impl End {
             _ => shown_address(&host.name, host.port),
         };
         let name = host.name.clone();
-        Self { address, name, outcome, is_met: None, is_unresolved: false }
+        Self { address, name, outcome, is_met: None, is_unresolved: false, is_without_route: false }
     }
 }

@@ -6,6 +6,7 @@
 mod explain;
 mod pooler;
 mod report;
+mod server_side;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -49,7 +50,11 @@ pub(super) struct Pgbouncer {
     leaves: Leaves,
     /// The leaf with which it was last asked to renew its connections to PostgreSQL.
     reconnected: Option<Fingerprint>,
+    /// What is wrong with its settings.
+    settings_concerns: Vec<Finding>,
+    /// That, and what is wrong with what it shows to PostgreSQL.
     concerns: Vec<Finding>,
+    shown: server_side::Shown,
     complaint: Option<String>,
     changes: Changes,
     /// Whether the set seems to be in force, although PgBouncer was never asked to read it.
@@ -69,12 +74,14 @@ impl Pgbouncer {
     ) -> Self {
         let changes = watching.directories([pooler.console.host.clone()]);
         Self {
+            shown: server_side::Shown::new(pooler.login.clone()),
             pooler,
             label,
             known: None,
             seen: None,
             leaves: Leaves::default(),
             reconnected: None,
+            settings_concerns: Vec::new(),
             concerns: Vec::new(),
             complaint: None,
             changes,
@@ -88,7 +95,7 @@ impl Pgbouncer {
         self.unasked.then_some(report::UNASKED)
     }
 
-    /// The settings that keep published files from being used.
+    /// The settings that keep published files from being used, and what is wrong with what it shows to PostgreSQL.
     pub(super) fn concerns(&self) -> &[Finding] {
         &self.concerns
     }
@@ -120,7 +127,10 @@ impl Pgbouncer {
         let begun = Instant::now();
         // Verifying a set that is known to be served needs no session, and a session writes three lines into PgBouncer's log.
         // Concerns may have been dealt with since.
-        let routine = delivery.is_at_rest() && self.known.is_some() && self.concerns.is_empty();
+        let routine = delivery.is_at_rest()
+            && self.known.is_some()
+            && self.settings_concerns.is_empty()
+            && self.shown.finding().is_none();
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);
@@ -145,8 +155,9 @@ impl Pgbouncer {
             unasked: None,
         };
         if !attempt.is_explained() {
-            attempt.findings.clone_from(&self.concerns);
+            attempt.findings.clone_from(&self.settings_concerns);
         }
+        attempt.unasked = self.shown.wanted(&attempt, publication);
         attempt
     }
 
@@ -172,7 +183,9 @@ impl Pgbouncer {
         let mut settings = console.settings().await?;
         let mut seen = self.look(&settings);
         let news = self.seen.as_ref() != Some(&seen);
-        let should_reload = delivery.should_reload(news, Instant::now());
+        // An edit of the ini may end what a login through it has shown.
+        let is_edited = news && self.shown.finding().is_some();
+        let should_reload = is_edited || delivery.should_reload(news, Instant::now());
         if should_reload {
             let complaint = console.reload().await?;
             delivery.reloaded(Instant::now());
@@ -213,15 +226,21 @@ impl Pgbouncer {
         concerns.extend(
             pgbouncer::alone_on_a_port(&settings).filter(|_| self.pooler.is_beside_another),
         );
-        if concerns != self.concerns {
+        if concerns != self.settings_concerns {
             report::concerns(self.label.as_deref(), &concerns);
-            self.concerns = concerns;
+            self.settings_concerns = concerns;
+            self.combine_concerns();
         }
         let ini = settings.ini();
         let directories = ini.is_absolute().then(|| watching::way(ini).directories());
         let directories: Vec<PathBuf> = directories.into_iter().flatten().collect();
         self.changes.follow([self.pooler.console.host.clone()].into_iter().chain(directories));
         self.known = Some(settings);
+    }
+
+    fn combine_concerns(&mut self) {
+        self.concerns.clone_from(&self.settings_concerns);
+        self.concerns.extend(self.shown.finding().cloned());
     }
 
     /// What it serves, and the verdict.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::pgbouncer::Login;
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::{sql, verify};
 
@@ -15,6 +16,8 @@ pub struct Pooler {
     pub console: sql::Settings,
     /// How to verify it.
     pub verify: verify::Settings,
+    /// The login that proves what it shows to PostgreSQL, if there is one.
+    pub login: Option<Login>,
     /// The paths by which PgBouncer finds the published files.
     pub paths: PublishedPaths,
     /// How its view of the files differs from this process's.

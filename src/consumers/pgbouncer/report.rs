@@ -1,12 +1,15 @@
 //! The log lines about a PgBouncer: each change once.
 
-use tracing::{info, warn};
+use std::time::Duration;
 
-use crate::consumers::Attempt;
+use tracing::{error, info, warn};
+
+use crate::consumers::{Attempt, Publication};
 use crate::finding::{Code, Finding};
-use crate::pgbouncer::{self, Settings};
+use crate::pgbouncer::{self, ServerSide, Settings};
 use crate::sql::{self, Retry};
 use crate::text::shown;
+use crate::timing;
 
 /// Logs PgBouncer's version and addresses, once.
 pub(super) fn connected(consumer: Option<&str>, settings: &Settings) {
@@ -73,4 +76,31 @@ pub(super) fn unasked(consumer: Option<&str>, attempt: &Attempt, console: &sql::
     let cause = found.as_ref().map(Finding::why);
     let fix = found.as_ref().and_then(Finding::advice);
     warn!(event = "never-asked", consumer, code, cause, fix, "{UNASKED}");
+}
+
+/// A login through PgBouncer has shown that PostgreSQL sees the published certificate.
+pub(super) fn shows_the_set(consumer: Option<&str>, publication: &Publication, took: Duration) {
+    let Publication { material, generation, .. } = publication;
+    info!(
+        event = "server-side-proven",
+        consumer,
+        generation,
+        serial = material.leaf().serial().short(),
+        login_ms = timing::milliseconds(took),
+        "PostgreSQL sees the published certificate from PgBouncer"
+    );
+}
+
+/// A login through PgBouncer has shown something else, or failed.
+pub(super) fn does_not_show_the_set(
+    consumer: Option<&str>,
+    publication: &Publication,
+    state: &ServerSide,
+    found: &Finding,
+) {
+    let (generation, state) = (publication.generation, state.name());
+    let (code, cause, fix) = (found.code, found.cause.as_deref(), found.advice());
+    error!(
+        event = "server-side-unproven", consumer, generation, state, %code, cause, fix, "{}", found.text
+    );
 }

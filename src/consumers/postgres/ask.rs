@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::login::{self, EarlyLogin, Told};
 use super::{ASKING, Postgres, Reload, Seen, report};
 use crate::consumers::Delivery;
-use crate::consumers::attempt::{Lives, Unasked};
+use crate::consumers::attempt::{Lives, OpenSession};
 use crate::diagnose;
 use crate::finding::Code;
 use crate::sql::{self, Session, TlsSettings};
@@ -26,7 +26,7 @@ impl Postgres {
                 session.close().await;
                 return Err(error);
             }
-            return Ok(Reload { signalled: true, unasked: Some(Unasked { session, lives }) });
+            return Ok(Reload { signalled: true, unasked: Some(OpenSession { session, lives }) });
         }
         let outcome = self.ask_and_reload(delivery, &session, lives).await;
         session.close().await;
@@ -67,7 +67,11 @@ impl Postgres {
 
     /// Queries what has changed at the server, closes the session, and records the answers. A server that listens at another
     /// address must be verified there at once.
-    pub(in crate::consumers) async fn ask(&mut self, delivery: &mut Delivery, unasked: Unasked) {
+    pub(in crate::consumers) async fn ask(
+        &mut self,
+        delivery: &mut Delivery,
+        unasked: OpenSession,
+    ) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
         if let Some(told) = self.hear(unasked, delivery.is_settled()).await {

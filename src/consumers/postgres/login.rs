@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::consumers::attempt::{Lives, Unasked};
+use crate::consumers::attempt::{Lives, OpenSession};
 use crate::sql::{self, Error, HbaRule, Replication, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
@@ -101,7 +101,7 @@ pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
 }
 
 /// The server's answers over a session that is still open, if there are any; closes it.
-pub(super) async fn told(Unasked { session, lives }: Unasked) -> Option<Told> {
+pub(super) async fn told(OpenSession { session, lives }: OpenSession) -> Option<Told> {
     let told = ask(&session, lives).await.ok();
     session.close().await;
     told

@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use super::login;
 use super::{ASKING, Attempt, Postgres, Server};
-use crate::consumers::attempt::Unasked;
+use crate::consumers::attempt::OpenSession;
 use crate::diagnose;
 use crate::finding::{Code, Finding, Severity};
 use crate::sql::{Session, TlsSettings};
@@ -54,7 +54,7 @@ impl Postgres {
     /// it delays a smart shutdown.
     pub(super) async fn probe_beside(
         &mut self,
-        unasked: &mut Option<Unasked>,
+        unasked: &mut Option<OpenSession>,
         client: Option<&Client>,
     ) -> Option<Facts> {
         if unasked.is_none() {

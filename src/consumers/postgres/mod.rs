@@ -20,7 +20,7 @@ use login::EarlyLogin;
 pub use server::Server;
 pub use sessions::SessionSettings;
 
-use super::attempt::{Attempt, ReloadError, Unasked};
+use super::attempt::{Attempt, OpenSession, ReloadError, Unasked};
 use super::features;
 use super::leaves::Leaves;
 use crate::consumers::{Delivery, Publication};
@@ -87,7 +87,7 @@ struct Shaken {
 struct Reload {
     signalled: bool,
     /// The session, if it is still open, to query what has changed.
-    unasked: Option<Unasked>,
+    unasked: Option<OpenSession>,
 }
 
 impl Postgres {
@@ -246,7 +246,7 @@ impl Postgres {
             leaf,
             findings,
             unspoken,
-            unasked,
+            unasked: unasked.map(|session| Unasked::Session(Box::new(session))),
         };
         if attempt.is_unspoken() {
             self.look_without_handshake(&mut attempt).await;

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::login::{self, Told};
 use super::{ASKING, Postgres};
-use crate::consumers::attempt::{Lives, Unasked};
+use crate::consumers::attempt::{Lives, OpenSession};
 use crate::diagnose;
 use crate::finding::{Code, Finding};
 use crate::sql::{self, EndedSession, Session, TlsSettings};
@@ -76,14 +76,14 @@ impl Postgres {
         &self,
         verdict: Verdict,
         lives: Lives,
-    ) -> Option<Unasked> {
+    ) -> Option<OpenSession> {
         self.server.sessions.end_after?;
         if !verdict.is_final() {
             return None;
         }
         self.pulse.step(ASKING, login::LONGEST);
         match Session::connect_briefly(&self.server.session).await {
-            Ok(session) => Some(Unasked { session, lives }),
+            Ok(session) => Some(OpenSession { session, lives }),
             Err(error) => {
                 debug!(%error, "cannot look for sessions that have outlived their certificate");
                 None
@@ -92,14 +92,14 @@ impl Postgres {
     }
 
     /// The server's answers, if there are any; closes the session. `proven` means that the published set is in force.
-    pub(super) async fn hear(&mut self, unasked: Unasked, proven: bool) -> Option<Told> {
+    pub(super) async fn hear(&mut self, unasked: OpenSession, proven: bool) -> Option<Told> {
         if proven {
             self.end_sessions(&unasked).await;
         }
         login::told(unasked).await
     }
 
-    async fn end_sessions(&mut self, Unasked { session, lives }: &Unasked) {
+    async fn end_sessions(&mut self, OpenSession { session, lives }: &OpenSession) {
         let Some(after) = self.server.sessions.end_after else { return };
         let now = Instant::now();
         let most = self.outliving.pace.allowed(now);

@@ -1,14 +1,13 @@
 //! Which drivers can use a section of a service file, and a key store: by the format of the key, and by the names of files, from
 //! which pgjdbc derives the format (`LibPQFactory`; measured with 42.5.6 to 42.7.14: docs/clients.md).
 
-use std::path::Path;
-
 use crate::companions::service_file;
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding};
+use crate::doctor::jdbc::{misnamed, reads_pem_from, unknown_keywords};
 use crate::material::pkcs12::{PGJDBC_ALIAS, pgjdbc_takes};
 use crate::material::{Material, key_kind};
-use crate::publish::{Content, FileSpec};
+use crate::publish::Content;
 
 /// The drivers for a section, and what keeps pgjdbc from it.
 pub(super) fn of_section(
@@ -43,17 +42,11 @@ pub(super) fn of_section(
     if let Content::KeyDer = key.content {
         findings.extend(misnamed(key));
     }
-    if service.options.contains_key("hostaddr") {
-        let text = format!(
-            "[{section}] has hostaddr, a keyword that pgjdbc does not know: it uses nothing of the section"
-        );
-        let fix = "leave hostaddr out of files.service.options, or give libpq a section of its own";
-        findings.push(Finding::warning(Code::PgjdbcRefuses, text).fix(fix));
-    }
+    findings.extend(unknown_keywords(service));
     findings
 }
 
-/// What pgjdbc does with a key in PEM. By the name it looks for PEM from 42.7.9 on, and in the file itself from 42.7.13 on.
+/// What pgjdbc does with a key in PEM.
 fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
     let der = "a section with the key in DER ([[files.extra]] with content = \"der-key\")";
     let option = match kind {
@@ -61,12 +54,11 @@ fn pgjdbc_with_pem(name: &str, kind: Option<&str>) -> String {
         Some(kind) if kind.starts_with("RSA ") => "",
         _ => return format!("pgjdbc needs {der}"),
     };
-    if has_extension(name, &["pem"]) {
-        format!("pgjdbc reads it from 42.7.9 on{option}")
-    } else if has_extension(name, &["p12", "pfx"]) {
-        format!("pgjdbc takes it for PKCS#12, and needs {der}")
-    } else {
-        format!("pgjdbc reads it from 42.7.13 on{option}, and before needs {der}")
+    match reads_pem_from(name) {
+        Some(version) => {
+            format!("pgjdbc reads it from {version} on{option}, and before needs {der}")
+        }
+        None => format!("pgjdbc takes it for PKCS#12, and needs {der}"),
     }
 }
 
@@ -99,31 +91,6 @@ pub(super) fn formats(config: &Config) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// The finding if pgjdbc reads a file in another format, because of its name.
-fn misnamed(file: &FileSpec) -> Option<Finding> {
-    let name = &file.name;
-    let (taken_for, better) = match &file.content {
-        Content::KeyStore { .. } if !has_extension(name, &["p12", "pfx"]) => {
-            ("a key in PEM or DER", "svid.p12")
-        }
-        Content::KeyDer if has_extension(name, &["p12", "pfx"]) => ("PKCS#12", "svid_key.pk8"),
-        // Up to 42.7.8 `.pem` was DER, and from 42.7.13 on `.key` may be either.
-        Content::KeyDer if has_extension(name, &["pem", "key"]) => {
-            ("PEM, in some versions from 42.7.9 on", "svid_key.pk8")
-        }
-        _ => return None,
-    };
-    let text =
-        format!("pgjdbc derives the format from the file's name, and reads {name} as {taken_for}");
-    let fix = format!("give it another name in files.extra.name, such as {better}");
-    Some(Finding::warning(Code::PgjdbcRefuses, text).fix(fix))
-}
-
-fn has_extension(name: &str, extensions: &[&str]) -> bool {
-    let extension = Path::new(name).extension().and_then(|it| it.to_str()).unwrap_or_default();
-    extensions.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Whether clients have a store: Java opens it once, so that it cannot mix two sets.

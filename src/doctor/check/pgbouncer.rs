@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::consumers::Pooler;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::Material;
-use crate::pgbouncer::{self, ClientTls, Console, Error, Included, Settings, Unread};
+use crate::pgbouncer::{
+    self, ClientTls, Console, Error, Included, Login, ServerSide, Settings, Unread,
+};
 use crate::survey::Lead;
 use crate::text::shown;
 use crate::verify::{Answer, Client, Expected, Facts, Proof, Target, Verdict};
@@ -44,6 +46,7 @@ pub(super) async fn section(
                 let own = geteuid().as_raw();
                 section.extend(exchangeable::of_server(files.found.into_iter(), own));
                 section.extend(pooled_servers::findings(config, &settings, on_disk));
+                section.extend(forced_roles(&settings));
                 section.extend(pooled_stranger::finding(config, pooler, &settings, on_disk).await);
                 section.extend(beside_postgresql(config).await);
             }
@@ -157,6 +160,33 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
     })
 }
 
+/// PgBouncer checks which role a client may be, and then logs in to PostgreSQL as another one.
+fn forced_roles(settings: &Settings) -> Option<Finding> {
+    if !matches!(settings.value("auth_type"), "cert" | "hba") {
+        return None;
+    }
+    let forced = pgbouncer::forced_roles(settings);
+    let named = forced.iter().take(MOST_ROLES);
+    let named: Vec<String> =
+        named.map(|it| format!("{} ({})", shown(&it.database), shown(&it.role))).collect();
+    let more = if forced.len() > MOST_ROLES { ", …" } else { "" };
+    let ini = shown(&settings.ini().display().to_string());
+    (!forced.is_empty()).then(|| {
+        Finding::warning(
+            Code::PgbouncerForcedRole,
+            format!(
+                "every client of these databases of PgBouncer's is the same role in PostgreSQL, whatever its certificate says: {}{more}",
+                named.join(", ")
+            ),
+        )
+        .cause(format!("[databases] of {ini} has user= for them"))
+        .fix(
+            "if each client is to be its own role: remove user= there, let PostgreSQL admit PgBouncer's certificate as the clients' \
+             roles, and `systemctl restart pgbouncer` (after a reload 1.18 keeps the role for databases of the line *)",
+        )
+    })
+}
+
 /// The console makes its administrator the user that PgBouncer runs as, outside of pgsvid's sandbox.
 async fn beside_postgresql(config: &Config) -> Option<Finding> {
     let own = geteuid().as_raw();
@@ -212,7 +242,11 @@ async fn of_handshake(
         let verdict = judge(&facts, &material, settings);
         let is_behind = matches!(verdict, Verdict::StillOld | Verdict::OldAuthorities);
         if !is_behind || begun.elapsed() >= UNDER_WAY {
-            return judged(&facts, verdict, settings);
+            let mut found = judged(&facts, verdict, settings);
+            if let Some(login) = &pooler.login {
+                found.push(server_side(login, verdict, (&hosts, port), &material).await);
+            }
+            return found;
         }
         sleep(LOOK).await;
         // Another set may have been published by now.
@@ -220,6 +254,22 @@ async fn of_handshake(
             material = newer;
         }
     }
+}
+
+/// What it shows to PostgreSQL, by a login through it.
+async fn server_side(
+    login: &Login,
+    verdict: Verdict,
+    place: (&[String], u16),
+    material: &Material,
+) -> Finding {
+    if verdict != Verdict::Current {
+        // PgBouncer admits no client with a set that it does not serve.
+        return ServerSide::Unproven.finding(login);
+    }
+    let seen = login.try_through(place, material, &[]).await;
+    verify::wipe_stack();
+    seen.finding(login)
 }
 
 fn judge(facts: &Facts, material: &Material, settings: Option<&Settings>) -> Verdict {

@@ -37,10 +37,13 @@ impl Running {
     pub(super) fn start(arguments: &[OsString], settings: &Settings) -> io::Result<Self> {
         let leads = File::open(Path::new(TERMINAL)).is_err();
         let mut command = itself(arguments);
-        command
-            .args(arguments.iter().skip(1))
-            .env(VARIABLE, format!("{LINE}{}", settings.begins))
-            .envs(settings.environment.iter().map(|(name, value)| (name, value)));
+        command.args(arguments.iter().skip(1)).env(VARIABLE, format!("{LINE}{}", settings.begins));
+        for (name, value) in &settings.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         if leads {
             command.process_group(0);
         }

@@ -38,7 +38,7 @@ fn failures(setup: &Setup, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn b129_whom_every_user_of_the_machine_can_be_without_proof_is_a_failure() {
+fn b129_a_role_that_every_user_of_the_machine_can_be_without_proof_is_a_failure() {
     let setup = started();
     setup.configure(ROLES);
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN");

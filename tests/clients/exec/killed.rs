@@ -41,6 +41,30 @@ fn j11_a_daemon_that_is_killed_harms_no_application() {
 }
 
 #[test]
+fn j11_the_status_says_how_often_the_daemon_was_replaced_and_why() {
+    let exec = Exec::new();
+    let socket = exec.other.join("status.sock");
+    exec.configure(&format!("[health]\nlisten = 'unix:{}'\n", socket.display()));
+    let program = exec.start(&[], &["sleep", "60"]);
+    event(&program, "application-started");
+    let file = exec.other.join("pgsvid.toml").display().to_string();
+    let status = |format: &str| {
+        let arguments = ["status", "--format", format, "--config", &file];
+        let output = std::process::Command::new(super::PGSVID).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let restarts = || {
+        let view: serde_json::Value = serde_json::from_str(&status("json")).ok()?;
+        Some(view["restarts"].clone())
+    };
+    assert_eq!(restarts(), Some(serde_json::Value::Null));
+    daemon(&program).signal(Signal::KILL);
+    eventually(LIMIT, "it was replaced", || restarts().is_some_and(|it| it["count"] == 1));
+    assert!(restarts().unwrap()["ended"].as_str().unwrap().contains("SIGKILL"));
+    assert!(status("text").contains("\ndaemon       restarted once"), "{}", status("text"));
+}
+
+#[test]
 fn j11_a_configuration_that_became_wrong_harms_no_application() {
     let exec = Exec::new();
     let program = exec.start(&[], &["sleep", "60"]);

@@ -49,6 +49,42 @@ fn j14_each_driver_gets_the_variables_that_it_reads() {
     }
 }
 
+/// pgx takes the files of that section, of which it reads the names once.
+#[test]
+fn j14_an_inherited_service_is_kept_from_drivers_of_the_stable_names() {
+    let exec = Exec::new();
+    let inherited = [("PGSERVICE", "other"), ("PGHOST", "db")];
+    let program = exec.start_with(&["--env", "npgsql"], &ENVIRONMENT, &inherited);
+    program.wait_exit(LIMIT);
+    let shown = program.standard_output();
+    assert!(shown.starts_with("PGHOST=db\nPGSSLCERT=") && !shown.contains("PGSERVICE"), "{shown}");
+}
+
+#[test]
+fn j14_what_keeps_pgjdbc_from_the_section_is_said_at_the_start() {
+    let exec = Exec::new();
+    let codes = |tables: &str| {
+        exec.configure(tables);
+        let program = exec.start(&["--env", "jdbc", "--service", "products"], &["true"]);
+        assert!(program.wait_exit(LIMIT).success());
+        let events = program.lines().into_iter().filter_map(|line| {
+            let event: serde_json::Value = serde_json::from_str(&line).ok()?;
+            (event["event"] == "application-driver")
+                .then(|| event["code"].as_str().unwrap().to_owned())
+        });
+        events.collect::<Vec<_>>()
+    };
+    assert_eq!(codes(""), ["pgjdbc-pem"]);
+    let der = |options: &str| {
+        format!(
+            "[[files.service]]\nname = 'products'\nfile = 'java.conf'\nprivate_key = 'svid_key.pk8'\n\
+             options = {{ host = 'db'{options} }}\n[[files.extra]]\nname = 'svid_key.pk8'\ncontent = 'der-key'\n"
+        )
+    };
+    assert!(codes(&der("")).is_empty());
+    assert_eq!(codes(&der(", connect_timeout = 5, hostaddr = '127.0.0.1'")), ["pgjdbc-refuses"]);
+}
+
 /// `ExecStart` of examples/client/report.service, with other paths and another application.
 #[test]
 fn j14_the_example_of_a_unit_starts_an_application() {

@@ -1,6 +1,7 @@
 //! `[client]`: pgsvid logs in as the application does, after each publication and every few minutes.
 
 mod lists;
+mod names;
 mod places;
 mod refused;
 mod same_pgsvid;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use test_support::{LIMIT, Mark, Mode, PgBouncer, Setup};
 
-use super::{admitted, listen, running, tables, told};
+use super::{admitted, listen, running, told};
 use crate::both::{Both, published};
 
 /// A table with these options beside role and database.
@@ -128,14 +128,4 @@ fn g14_through_pgbouncer_the_client_is_let_in_and_a_line_of_its_rules_is_missed(
     let mark = both.client().mark();
     both.setup.agent.rotate().unwrap();
     told(both.client(), mark, "refused", "login-refused");
-}
-
-#[test]
-fn g15_a_name_without_an_address_keeps_nothing_from_being_published() {
-    let both = Both::start_with_tables(|setup| {
-        tables(setup, "[client]")
-            .replace("host = 'localhost'", "host = 'nowhere.invalid'")
-            .replace("hostaddr = '127.0.0.1'\n", "")
-    });
-    told(both.client(), Mark::default(), "unreachable", "login-name-unresolved");
 }

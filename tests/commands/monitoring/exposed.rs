@@ -9,7 +9,7 @@ use super::promql::{self, Selector};
 /// What Prometheus adds to each sample, and makes by itself.
 const ADDED: [&str; 2] = ["job", "instance"];
 /// Labels with a value of the configuration's own.
-const CONFIGURED: [&str; 2] = ["file", "address"];
+const CONFIGURED: [&str; 3] = ["file", "address", "role"];
 const MADE: &str = "up";
 const ALERTS: &str = "ALERTS";
 

@@ -10,9 +10,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use serde_json::Value;
-use test_support::{ApiServer, LIMIT, Pgsvid, Setup, Signal, eventually, free_address};
+use test_support::{ApiServer, LIMIT, PgBouncer, Pgsvid, Setup, Signal, eventually, free_address};
 
 use exposed::Exposed;
 use prometheus::{Prometheus, get, tool};
@@ -21,6 +22,9 @@ const PGSVID: &str = env!("CARGO_BIN_EXE_pgsvid");
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/monitoring");
 /// Where the alerts' links lead: this repository's pages.
 const PAGES: &str = "https://github.com/pgsvid/pgsvid/blob/main/";
+/// PgBouncer's settings besides the files.
+const POOLED: &str =
+    "client_tls_sslmode = verify-full\nauth_type = cert\nserver_tls_sslmode = verify-full\n";
 /// Queries of the dashboard that find nothing where all is well, or while there was one rotation alone.
 const MAY_BE_EMPTY: [&str; 2] = ["pgsvid_agent_rejected_messages_total", "changes("];
 
@@ -42,7 +46,7 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
 
 #[test]
 fn a_prometheus_reads_every_metric_and_raises_an_alert() {
-    let (setup, pgsvid, address, _server) = database();
+    let (setup, pgsvid, address, _beside) = database();
     let exposed = Exposed::at(address);
     let prometheus = Prometheus::start(address, &Path::new(FILES).join("pgsvid.rules.yml"));
     let names = exposed.names().iter().map(String::as_str).collect::<Vec<_>>().join("|");
@@ -92,7 +96,7 @@ fn a_prometheus_reads_every_metric_and_raises_an_alert() {
 
 #[test]
 fn the_rules_tests_use_what_is_exposed() {
-    let (_setup, _pgsvid, address, _server) = database();
+    let (_setup, _pgsvid, address, _beside) = database();
     let exposed = Exposed::at(address);
     let tests = fs::read_to_string(Path::new(FILES).join("pgsvid.rules.test.yml")).unwrap();
     let mut checked = 0;
@@ -161,8 +165,15 @@ fn a_name_that_is_not_exposed_is_found() {
     }
 }
 
-/// A database that is looked after, with a client and a Secret, and where to ask about it. Its role may see sessions.
-fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
+/// What is beside the database, and ends when it is dropped.
+struct Beside {
+    _api_server: ApiServer,
+    _pooler: PgBouncer,
+}
+
+/// A database that is looked after, with a PgBouncer, a client and a Secret, and where to ask about it. Its role may see sessions, and
+/// one has outlived its certificate.
+fn database() -> (Setup, Pgsvid, SocketAddr, Beside) {
     let setup = Setup::builder(PGSVID)
         .cluster(|cluster| cluster.hba("hostssl postgres localhost 127.0.0.1/32 cert"))
         .create();
@@ -175,24 +186,44 @@ fn database() -> (Setup, Pgsvid, SocketAddr, ApiServer) {
     let served = format!("[[served]]\nname = 'cluster'\naddress = 'localhost:{port}'\n");
     let file = setup.files.join("token");
     let token = format!("[[jwt]]\naudience = 'products'\nfile = '{}'\n", file.display());
+    let pgbouncer = PgBouncer::before(&setup.cluster);
+    pgbouncer.configure(&format!("{POOLED}{}", PgBouncer::with_files(setup.files.path())));
+    let pooler = pgbouncer.table("pgbouncer");
     let api_server = ApiServer::start();
     let secret = "[[secrets]]\nname = 'db'\ncreate = true\nfields = { 'tls.crt' = 'chain' }\n";
     let secret = format!("{}{secret}", api_server.table());
     setup
-        .configure(&format!("{hook}{client}{served}{token}{secret}[health]\nlisten = '{address}'"));
+        .configure(&format!(
+            "[postgres]\nclient_svid_life = '1s'\n{pooler}login_role = 'localhost'\n{hook}{client}{served}{token}{secret}[health]\nlisten = '{address}'"
+        ));
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "GRANT pg_read_all_stats TO pgsvid");
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
+    pgbouncer.start();
+    let session = setup.cluster.client(setup.files.path(), "localhost", "");
+    // It ends with the server.
+    thread::spawn(move || session.script("SELECT pg_sleep(3600)").run());
+    let old = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(3600)' AND backend_start < now() - interval '2s'";
+    eventually(LIMIT, "a session has outlived its certificate", || {
+        setup.cluster.sql("postgres", "postgres", old) == "1"
+    });
     setup.agent.rotate().unwrap();
     pgsvid.current(2);
     pgsvid.event("client-admitted");
     // They are counted once the rotation is proven.
     let counted = || {
         let page = get(address, "/metrics");
-        ["\npgsvid_sessions{", "\npgsvid_served_delay_seconds{"].iter().all(|it| page.contains(it))
+        [
+            "\npgsvid_sessions{",
+            "\npgsvid_sessions_outlived{",
+            "\npgsvid_served_delay_seconds{",
+            "\npgsvid_pgbouncer_server_side_proven{consumer=\"pgbouncer\"} 1",
+        ]
+        .iter()
+        .all(|it| page.contains(it))
     };
     eventually(LIMIT, "the sessions are counted, and the instance is measured", counted);
-    (setup, pgsvid, address, api_server)
+    (setup, pgsvid, address, Beside { _api_server: api_server, _pooler: pgbouncer })
 }
 
 fn dashboard() -> Value {

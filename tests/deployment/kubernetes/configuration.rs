@@ -20,7 +20,7 @@ pub(crate) fn assert_valid(toml: &str) -> String {
 
 #[test]
 fn every_configuration_in_a_config_map_is_valid() {
-    for name in ["dbserver", "dbclient", "pooled"] {
+    for name in ["dbserver", "dbclient", "javaclient", "pooled"] {
         let manifests = example(name);
         let configurations = manifests.configurations();
         assert_eq!(configurations.len(), 1, "{name}");
@@ -28,7 +28,7 @@ fn every_configuration_in_a_config_map_is_valid() {
             let said = assert_valid(toml);
             assert!(said.contains("files in /svids"), "{said}");
             let takes_part = said.contains("PostgreSQL at /var/run/postgresql/.s.PGSQL.5432");
-            assert_eq!(takes_part, name != "dbclient", "{said}");
+            assert_eq!(takes_part, !name.ends_with("client"), "{said}");
         }
     }
 }
@@ -59,20 +59,23 @@ fn a_kustomization_can_replace_image_and_configuration() {
 
 #[test]
 fn the_names_that_clients_call_are_in_the_servers_certificate() {
-    let (server, client) = (example("dbserver"), example("dbclient"));
+    let server = example("dbserver");
     let (id, names) = server.identity(server.pod());
     assert_eq!(id, "spiffe://example.org/ns/applications/sa/dbserver");
     let service = server.only("Service")["metadata"]["name"].as_str().unwrap();
     let wanted = ["", ".applications", ".applications.svc", ".applications.svc.cluster.local"];
     assert_eq!(names, wanted.map(|rest| format!("{service}{rest}")));
     assert_eq!(server.only("StatefulSet")["spec"]["serviceName"], service);
-    assert!(client.configurations()[0].contains(&format!("\nhost = \"{service}\"\n")));
 
-    // The client's CN is its first DNS name, and that is its role.
-    let (id, names) = server.identity(client.pod());
-    assert_eq!(id, "spiffe://example.org/ns/applications/sa/dbclient");
-    assert_eq!(names, ["dbclient"]);
-    assert!(client.configurations()[0].contains("\nuser = \"dbclient\"\n"));
+    // A client's CN is its first DNS name, and that is its role.
+    for (client, role) in [("dbclient", "dbclient"), ("javaclient", "demoapi")] {
+        let client = example(client);
+        let (id, names) = server.identity(client.pod());
+        assert_eq!(id, format!("spiffe://example.org/ns/applications/sa/{role}"));
+        assert_eq!(names, [role]);
+        assert!(client.configurations()[0].contains(&format!("\nuser = \"{role}\"\n")));
+        assert!(client.configurations()[0].contains(&format!("\nhost = \"{service}\"\n")));
+    }
 }
 
 /// What docs/kubernetes.md tells to write, with the examples' workloads in the place of one's own.

@@ -18,6 +18,7 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn example(name: &str) -> &'static Manifests {
     static SERVER: LazyLock<Manifests> = LazyLock::new(|| build("dbserver"));
     static CLIENT: LazyLock<Manifests> = LazyLock::new(|| build("dbclient"));
+    static JAVA: LazyLock<Manifests> = LazyLock::new(|| build("javaclient"));
     static POOLED: LazyLock<Manifests> = LazyLock::new(|| build("pooled"));
     fn build(name: &str) -> Manifests {
         Manifests::build(&root().join("k8s/examples").join(name))
@@ -25,6 +26,7 @@ pub(crate) fn example(name: &str) -> &'static Manifests {
     match name {
         "dbserver" => &SERVER,
         "dbclient" => &CLIENT,
+        "javaclient" => &JAVA,
         "pooled" => &POOLED,
         _ => panic!("there is no example {name}"),
     }

@@ -14,7 +14,7 @@ fn directories(parent: &str) -> Vec<PathBuf> {
 #[test]
 fn every_example_is_valid_on_the_oldest_and_on_a_current_kubernetes() {
     let examples = directories("k8s/examples");
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 8);
     for directory in examples {
         assert!(Manifests::build(&directory).all().count() >= 3, "{}", directory.display());
     }
@@ -137,7 +137,7 @@ fn what_is_wrong_is_found() {
 /// Whatever runs pods names its image once, and pgsvid's is the one that is built from this source.
 #[test]
 fn the_image_is_that_of_this_version() {
-    for name in ["dbserver", "dbclient"] {
+    for name in ["dbserver", "dbclient", "javaclient"] {
         let manifests = example(name);
         let containers = manifests.pod()["spec"]["initContainers"].as_array().unwrap();
         for container in containers {

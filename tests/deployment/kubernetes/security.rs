@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::kubernetes::manifests::{Manifests, example, strings};
+use crate::kubernetes::manifests::{Manifests, example, root, strings};
 
 fn containers(pod: &Value) -> Vec<&Value> {
     ["initContainers", "containers"]
@@ -35,7 +35,7 @@ fn volume<'a>(pod: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn pgsvid_itself_says_each_setting_at_its_own_container() {
-    for (name, expected) in [("dbserver", 1), ("dbclient", 2), ("pooled", 1)] {
+    for (name, expected) in [("dbserver", 1), ("dbclient", 2), ("javaclient", 2), ("pooled", 1)] {
         let manifests = example(name);
         let all = manifests.pod()["spec"]["initContainers"].as_array().unwrap();
         assert_eq!(all.len(), expected, "{name}");
@@ -67,7 +67,7 @@ fn every_pod_keeps_the_restricted_standard() {
     let namespace = example("dbserver");
     let labels = &namespace.only("Namespace")["metadata"]["labels"];
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
-    for name in ["dbserver", "dbclient", "pooled"] {
+    for name in ["dbserver", "dbclient", "javaclient", "pooled"] {
         let manifests = example(name);
         let pod = manifests.pod();
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -93,10 +93,14 @@ fn every_pod_keeps_the_restricted_standard() {
     }
 }
 
+/// Who reads the key in each example.
+const READERS: [(&str, &str); 4] =
+    [("dbserver", "postgres"), ("dbclient", "app"), ("javaclient", "app"), ("pooled", "pgbouncer")];
+
 /// PostgreSQL refuses a key that is not its own user's, and so does libpq.
 #[test]
 fn pgsvid_runs_as_the_user_who_reads_the_key() {
-    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app"), ("pooled", "pgbouncer")] {
+    for (name, reader) in READERS {
         let manifests = example(name);
         let pod = manifests.pod();
         for field in ["runAsUser", "runAsGroup"] {
@@ -114,7 +118,7 @@ fn pgsvid_runs_as_the_user_who_reads_the_key() {
 
 #[test]
 fn keys_are_in_memory_and_their_readers_cannot_write() {
-    for (name, reader) in [("dbserver", "postgres"), ("dbclient", "app"), ("pooled", "pgbouncer")] {
+    for (name, reader) in READERS {
         let manifests = example(name);
         let pod = manifests.pod();
         let (pgsvid, reader) = (container(pod, "pgsvid"), container(pod, reader));
@@ -143,7 +147,7 @@ fn keys_are_in_memory_and_their_readers_cannot_write() {
 
 #[test]
 fn whoever_needs_the_files_starts_after_a_native_sidecar_that_has_published() {
-    for name in ["dbserver", "dbclient"] {
+    for name in ["dbserver", "dbclient", "javaclient"] {
         let manifests = example(name);
         let pod = manifests.pod();
         let pgsvid = pod["spec"]["initContainers"].as_array().unwrap().last().unwrap();
@@ -155,7 +159,7 @@ fn whoever_needs_the_files_starts_after_a_native_sidecar_that_has_published() {
         let probe = |kind: &str| strings(&pgsvid[kind]["exec"]["command"]);
         assert_eq!(probe("startupProbe"), ["/pgsvid", "status", "--startup"], "{name}");
         assert_eq!(probe("livenessProbe"), ["/pgsvid", "status", "--live"], "{name}");
-        assert_eq!(probe("readinessProbe").is_empty(), name == "dbclient");
+        assert_eq!(probe("readinessProbe").is_empty(), name != "dbserver");
     }
     let client = example("dbclient");
     let fetch = container(client.pod(), "pgsvid-fetch");
@@ -168,24 +172,28 @@ fn whoever_needs_the_files_starts_after_a_native_sidecar_that_has_published() {
 
 #[test]
 fn the_application_finds_its_service_and_nothing_else_of_libpq_is_set() {
-    let manifests = example("dbclient");
-    let app = container(manifests.pod(), "app");
-    let variables = app["env"].as_array().unwrap();
-    let names: Vec<_> =
-        variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["PGSERVICEFILE", "PGSERVICE"]);
-    assert_eq!(variables[0]["value"], "/svids/pg_service.conf");
-    let reference = &variables[1]["valueFrom"]["configMapKeyRef"];
-    let map = manifests.named("ConfigMap", reference["name"].as_str().unwrap());
-    let service = map["data"][reference["key"].as_str().unwrap()].as_str().unwrap();
-    let toml = map["data"]["pgsvid.toml"].as_str().unwrap();
-    assert!(toml.contains(&format!("\nname = \"{service}\"\n")), "{service}: {toml}");
+    for name in ["dbclient", "javaclient"] {
+        let manifests = example(name);
+        let app = container(manifests.pod(), "app");
+        let variables = app["env"].as_array().unwrap();
+        let names: Vec<_> =
+            variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["PGSERVICEFILE", "PGSERVICE"]);
+        assert_eq!(variables[0]["value"], "/svids/pg_service.conf");
+        let reference = &variables[1]["valueFrom"]["configMapKeyRef"];
+        let map = manifests.named("ConfigMap", reference["name"].as_str().unwrap());
+        let service = map["data"][reference["key"].as_str().unwrap()].as_str().unwrap();
+        let toml = map["data"]["pgsvid.toml"].as_str().unwrap();
+        assert!(toml.contains(&format!("\nname = \"{service}\"\n")), "{service}: {toml}");
+    }
+    let program = std::fs::read_to_string(root().join("k8s/examples/javaclient/Application.java"));
+    assert!(program.unwrap().contains("\"jdbc:postgresql://?service=products\""));
 }
 
 /// Each selector selects what it is meant for, and each port is one that somebody listens on.
 #[test]
 fn services_policies_budgets_and_monitors_select_the_pod() {
-    for name in ["dbserver", "dbclient", "pooled"] {
+    for name in ["dbserver", "dbclient", "javaclient", "pooled"] {
         let manifests = example(name);
         let labels = &manifests.pod()["metadata"]["labels"];
         let selects = |selector: &Value| {
@@ -225,7 +233,9 @@ fn services_policies_budgets_and_monitors_select_the_pod() {
         assert!(rules.iter().all(|rule| rule["from"].is_array()), "from everywhere: {rules:?}");
     }
     for server in ["dbserver", "pooled"] {
-        clients_are_let_through(example(server), example("dbclient").pod());
+        for client in ["dbclient", "javaclient"] {
+            clients_are_let_through(example(server), example(client).pod());
+        }
     }
     let open = &example("pooled").only("NetworkPolicy")["spec"]["ingress"][0]["ports"];
     assert_eq!(open[1]["port"], "pooled");

@@ -3,6 +3,7 @@
 
 mod compose;
 mod engine;
+mod hooks;
 mod image;
 mod machine;
 mod origin;

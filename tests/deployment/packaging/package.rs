@@ -12,16 +12,16 @@ use crate::packaging::{built, debian_package, root, standard_output};
 /// What no machine here has, or what has been done by then: SPIRE, and building.
 const LEFT_OUT: [&str; 4] = ["spire-", "scripts/", "target/debug/", "grep rotated"];
 
-struct Place {
-    agent: DevAgent,
-    machine: Machine,
+pub(crate) struct Place {
+    pub(crate) agent: DevAgent,
+    pub(crate) machine: Machine,
     /// `15-main`
-    cluster: String,
+    pub(crate) cluster: String,
     _directory: Directory,
 }
 
 /// A machine with PostgreSQL of Debian, and an agent. No package yet.
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let directory = Directory::new();
     let socket = directory.subdirectory("agent");
     let agent = DevAgent::builder(socket.join("api.sock"))

@@ -1,116 +1,117 @@
-//! O14: an operator, which is real, takes certificates from Secrets. `openssl` makes them here.
+//! O14: an operator, which is real, takes certificates from Secrets that pgsvid writes, installed by its chart.
 
-use std::process::Command;
+use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use test_support::{Directory, Installation};
+use test_support::{Installation, SpireServer};
 
+use crate::cluster::directory;
 use crate::eventually;
-use crate::kubectl::attempt;
 use crate::manifests::only;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, Pod};
+use crate::publisher::{Instance, Publisher};
 
-/// An authority, and leaves with the names that the example's identity has.
-struct Authority {
-    files: Directory,
-    namespace: String,
-}
+const INSTANCES: usize = 3;
 
-impl Authority {
-    fn new(namespace: &str) -> Self {
-        let authority = Self { files: Directory::new(), namespace: namespace.to_owned() };
-        authority.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 1 -subj /CN=ca");
-        authority
+/// The cluster of k8s/examples/cloudnative-pg.
+struct Orders(Namespace);
+
+impl Orders {
+    fn instances(&self) -> Vec<Pod> {
+        let pods = self.0.get(&["pods", "--selector", "cnpg.io/podRole=instance"]);
+        pods["items"].as_array().unwrap().iter().cloned().map(Pod).collect()
     }
 
+    /// Of each instance its pod, since when it is ready, and how often PostgreSQL's container was started.
+    fn uptime(&self) -> BTreeSet<(String, String, u64)> {
+        let of = |pod: &Pod| {
+            assert!(pod.is_ready(), "{}", pod.0["status"]);
+            (pod.uid().to_owned(), pod.since(), pod.restarts("postgres"))
+        };
+        self.instances().iter().map(of).collect()
+    }
+
+    /// What the primary's superuser reads.
     #[track_caller]
-    fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(self.files.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments}: {output:?}");
+    fn sql(&self, query: &str) -> String {
+        let psql = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--command", query];
+        let exec = ["exec", "orders-1", "--container", "postgres", "--"];
+        self.0.kubectl(&[&exec[..], &psql].concat()).trim().to_owned()
     }
 
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.files.join(name)).unwrap()
+    /// The processes that send to standbys with TLS.
+    fn senders(&self) -> Vec<String> {
+        let query = "SELECT pid FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) \
+                     WHERE ssl AND state = 'streaming' ORDER BY pid";
+        self.sql(query).lines().map(str::to_owned).collect()
     }
 
-    /// Replaces all three Secrets by server-side apply, as a publisher does.
-    #[track_caller]
-    fn publish(&self) {
-        let names = "subjectAltName=DNS:streaming_replica,DNS:orders-rw,DNS:orders-r,DNS:orders-ro\n\
-                     extendedKeyUsage=serverAuth,clientAuth\n";
-        self.files.write("names", names, 0o644);
-        self.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj /CN=streaming_replica");
-        self.openssl("x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out tls.crt");
-        let pair = json!({"tls.crt": self.read("tls.crt"), "tls.key": self.read("tls.key")});
-        for (name, data) in [
-            ("orders-ca", json!({"ca.crt": self.read("ca.crt")})),
-            ("orders-replication", pair.clone()),
-            ("orders-server", pair),
-        ] {
-            let secret = json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": self.namespace, "labels": {"cnpg.io/reload": ""}},
-                "stringData": data,
-            });
-            let arguments =
-                ["apply", "--server-side", "--field-manager", "pgsvid", "--filename", "-"];
-            attempt(&arguments, &secret.to_string()).unwrap();
-        }
-    }
-
-    /// Whether the server at this address serves the leaf that was published last.
-    fn is_served_at(&self, address: &str) -> bool {
-        let connect = format!("{address}:5432");
-        let output = Command::new("openssl")
-            .args(["s_client", "-starttls", "postgres", "-connect", &connect])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        let leaf = self.read("tls.crt");
-        String::from_utf8_lossy(&output.stdout).contains(leaf.trim())
+    /// How many authorities the Secret has.
+    fn authorities(&self) -> usize {
+        let secret = self.0.get(&["secret", "orders-ca"]);
+        let text = STANDARD.decode(secret["data"]["ca.crt"].as_str().unwrap()).unwrap();
+        String::from_utf8(text).unwrap().matches("BEGIN CERTIFICATE").count()
     }
 }
 
+/// `CloudNativePG` is given all four Secrets. Neither a rotation nor a change of SPIRE's authority restarts an instance or ends a
+/// replication connection.
 #[test]
-fn o14_every_instance_of_cloudnativepg_serves_what_its_secret_has() {
-    let namespace = Namespace::with_example("operator", "cloudnative-pg", |objects| {
+fn o14_a_publisher_of_the_chart_feeds_each_instance_of_cloudnativepg() {
+    let orders = Orders(Namespace::with_example("operator", "cloudnative-pg", |objects| {
         // What scripts/lib/cluster-operators.sh has made. The operator takes the version from the tag.
         let image = format!("pgsvid.invalid/postgresql:{}", Installation::found().version());
         only(objects, "Cluster")["spec"]["imageName"] = json!(image);
-    });
-    let authority = Authority::new(namespace.name());
-    authority.publish();
+    }));
+    let short = ["--set", "clusterSPIFFEID.ttl=30s"];
+    let publisher = Publisher::install(&orders.0, "orders-pgsvid", "cloudnative-pg", &short);
     eventually("three instances are ready", || {
-        namespace.get(&["cluster", "orders"])["status"]["readyInstances"] == 3
+        let cluster = orders.0.get(&["cluster", "orders"]);
+        cluster["status"]["readyInstances"] == INSTANCES
     });
-    let addresses = || -> Vec<String> {
-        let pods = namespace.get(&["pods", "--selector", "cnpg.io/podRole=instance"]);
-        let pods = pods["items"].as_array().unwrap().iter();
-        pods.map(|pod| pod["status"]["podIP"].as_str().unwrap().to_owned()).collect()
-    };
-    assert_eq!(addresses().len(), 3);
+    eventually("both standbys replicate", || orders.senders().len() == INSTANCES - 1);
+    let (uptime, senders) = (orders.uptime(), orders.senders());
+
+    let (mut serial, _) = publisher.next_in_force(INSTANCES, "");
+    let mut delays = Vec::new();
     for _ in 0..3 {
-        let served = || addresses().iter().all(|address| authority.is_served_at(address));
-        eventually("each serves the leaf", served);
-        authority.publish();
+        let (next, instances) = publisher.next_in_force(INSTANCES, &serial);
+        delays.extend(instances.iter().filter_map(|it: &Instance| it.delay_ms));
+        serial = next;
     }
-    let standbys = namespace.kubectl(&[
-        "exec",
-        "orders-1",
-        "--container",
-        "postgres",
-        "--",
-        "psql",
-        "--no-psqlrc",
-        "--tuples-only",
-        "--no-align",
-        "--command",
-        "SELECT count(*) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE ssl",
-    ]);
-    assert_eq!(standbys.trim(), "2");
+    println!("from a rotation to `current`, each instance: {delays:.0?} ms");
+
+    let spire = SpireServer::at(&directory().join("spire/server.sock"));
+    let old = spire.authority("active");
+    spire.authority_command("prepare", None);
+    eventually("the Secret has both authorities", || orders.authorities() == 2);
+    spire.authority_command("activate", Some(&spire.authority("prepared")));
+    spire.authority_command("taint", Some(&old));
+    // The first renewal may have been under way.
+    for _ in 0..2 {
+        (serial, _) = publisher.next_in_force(INSTANCES, &serial);
+    }
+    spire.authority_command("revoke", Some(&old));
+    eventually("the Secret has the new authority alone", || orders.authorities() == 1);
+    let (_, instances) = publisher.next_in_force(INSTANCES, &serial);
+    println!("after the change of authority: {instances:?}");
+
+    assert_eq!(orders.uptime(), uptime);
+    assert_eq!(orders.senders(), senders);
+    // New connections are made with what the new authority has signed.
+    orders.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication");
+    eventually("both standbys replicate again", || {
+        let now = orders.senders();
+        now.len() == INSTANCES - 1 && now.iter().all(|pid| !senders.contains(pid))
+    });
+    assert_eq!(orders.uptime(), uptime);
+    for (pod, memory) in publisher.memory() {
+        println!("{pod}: {memory}");
+        assert!(memory.working_set < memory.limit / 2, "{pod}: {memory}");
+    }
+    for pod in publisher.pods() {
+        assert_eq!(Pod(pod).restarts("pgsvid"), 0);
+    }
 }

@@ -2,6 +2,8 @@
 
 mod chart;
 pub(crate) mod injection;
+mod installed;
+mod operators;
 mod publisher;
 mod refusals;
 mod secrets;

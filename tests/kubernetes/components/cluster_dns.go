@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -19,7 +21,7 @@ import (
 )
 
 // clusterDNS stands in for CoreDNS. It answers A queries for NAME.NAMESPACE.svc.cluster.local, and for the pods of headless
-// Services, over UDP. Everything else does not exist. Arguments: ADDRESS:PORT KUBECONFIG.
+// Services, over UDP and TCP. Everything else does not exist. Arguments: ADDRESS:PORT KUBECONFIG.
 func clusterDNS(args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("usage: cluster-dns ADDRESS:PORT KUBECONFIG")
@@ -32,6 +34,9 @@ func clusterDNS(args []string) error {
 	known := names{factory.Core().V1().Services().Lister(), factory.Discovery().V1().EndpointSlices().Lister()}
 	factory.Start(context.Background().Done())
 	factory.WaitForCacheSync(context.Background().Done())
+	if err := known.serveTCP(args[0]); err != nil {
+		return err
+	}
 	conn, err := net.ListenPacket("udp", args[0])
 	if err != nil {
 		return err
@@ -42,39 +47,89 @@ func clusterDNS(args []string) error {
 		if err != nil {
 			return err
 		}
-		var m dnsmessage.Message
-		if m.Unpack(buffer[:n]) != nil || len(m.Questions) != 1 {
-			continue
-		}
-		q := m.Questions[0]
-		addresses, exists := known.lookup(q.Name.String())
-		reply := dnsmessage.Message{
-			Header: dnsmessage.Header{
-				ID:                 m.ID,
-				Response:           true,
-				Authoritative:      true,
-				RecursionDesired:   m.RecursionDesired,
-				RecursionAvailable: true,
-			},
-			Questions: m.Questions,
-		}
-		if !exists {
-			reply.RCode = dnsmessage.RCodeNameError
-		}
-		for _, a := range addresses {
-			if ip := net.ParseIP(a).To4(); ip != nil && exists && q.Type == dnsmessage.TypeA {
-				reply.Answers = append(reply.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET, TTL: 1},
-					Body:   &dnsmessage.AResource{A: [4]byte(ip)},
-				})
-			}
-		}
-		if packed, err := reply.Pack(); err == nil {
-			if _, err := conn.WriteTo(packed, from); err != nil {
+		if reply := known.answer(buffer[:n]); reply != nil {
+			if _, err := conn.WriteTo(reply, from); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}
 	}
+}
+
+// serveTCP listens, and answers each connection's queries, which have their length before them, until it is silent for a minute.
+func (n names) serveTCP(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return
+			}
+			go n.serveConnection(conn)
+		}
+	}()
+	return nil
+}
+
+func (n names) serveConnection(conn net.Conn) {
+	defer conn.Close()
+	for {
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		var size [2]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return
+		}
+		query := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(conn, query); err != nil {
+			return
+		}
+		reply := n.answer(query)
+		if reply == nil {
+			return
+		}
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+			return
+		}
+	}
+}
+
+// answer gives the reply to a query, and nil to what is none.
+func (n names) answer(query []byte) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(query) != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	q := m.Questions[0]
+	addresses, exists := n.lookup(q.Name.String())
+	reply := dnsmessage.Message{
+		Header: dnsmessage.Header{
+			ID:                 m.ID,
+			Response:           true,
+			Authoritative:      true,
+			RecursionDesired:   m.RecursionDesired,
+			RecursionAvailable: true,
+		},
+		Questions: m.Questions,
+	}
+	if !exists {
+		reply.RCode = dnsmessage.RCodeNameError
+	}
+	for _, a := range addresses {
+		if ip := net.ParseIP(a).To4(); ip != nil && exists && q.Type == dnsmessage.TypeA {
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET, TTL: 1},
+				Body:   &dnsmessage.AResource{A: [4]byte(ip)},
+			})
+		}
+	}
+	packed, err := reply.Pack()
+	if err != nil {
+		return nil
+	}
+	return packed
 }
 
 // names are the Services and their endpoints, as the API server last reported them.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod open;
+mod server_side;
 mod shared_port;
 mod towards_postgresql;
 

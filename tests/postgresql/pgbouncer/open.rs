@@ -4,7 +4,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use test_support::{Account, PgBouncer, Psql};
+use test_support::{Account, LIMIT, PgBouncer, Psql, eventually};
 
 use super::{STRICT, check, configure, current, is, running};
 
@@ -133,4 +133,32 @@ fn b105_roles_by_an_identifier_do_not_hold_at_pgbouncers_port_and_that_is_told()
     };
     assert!(is_told("by = 'uid'"));
     assert!(!is_told("cn = 'localhost'"));
+}
+
+#[test]
+fn q24_a_role_that_the_ini_forces_on_every_client_is_told_until_it_is_removed() {
+    let (setup, pgbouncer, pgsvid) = running("");
+    current(&pgsvid, "pooler", 1);
+    setup.cluster.set_hba(
+        "local postgres pgsvid peer map=pgsvid\nhostssl all all 127.0.0.1/32 cert map=any",
+    );
+    setup.cluster.set_ident(&format!(
+        "any /^.*$ localhost\nany /^.*$ other\npgsvid {} pgsvid",
+        Account::server().name()
+    ));
+    setup.cluster.sql("postgres", "postgres", "CREATE ROLE other LOGIN; SELECT pg_reload_conf()");
+    let files = PgBouncer::with_files(setup.files.path());
+    let server = format!("[databases]\n* = host=localhost port={}", setup.cluster.port());
+    let role = || {
+        let client = pgbouncer.client(setup.files.path(), "localhost");
+        client.script("SELECT current_user").run().stdout
+    };
+    for (user, seen) in [(" user=other", "other"), ("", "localhost")] {
+        pgbouncer.configure(&format!("{STRICT}{files}{server}{user}\n"));
+        pgbouncer.stop();
+        pgbouncer.start();
+        eventually(LIMIT, "clients get in", || role() == seen);
+        let found = check(&setup, Account::server());
+        assert_eq!(is(&found, "pgbouncer-forced-role", "warning"), !user.is_empty(), "{found:?}");
+    }
 }

@@ -225,8 +225,8 @@ fn readable(Withheld { at, is_directory, uid, owner, is_own, .. }: &Withheld) ->
     }
 }
 
-/// The finding about a line by which clients can log in as any role. `open` is whom each user of this machine can be by it, if
-/// that is somebody whom a user has to prove to be.
+/// The finding about a line by which clients can log in as any role. `open` names the guarded role that each user of this machine
+/// can be by it, if there is one.
 fn any_role(facts: &AccessFacts, rule: &HbaRule, open: Option<&str>) -> Finding {
     let place = place(&facts.hba, rule);
     let local = rule.address.as_ref().is_some_and(Address::is_local);

@@ -14,6 +14,7 @@ use rustls::{AlertDescription, ClientConfig, SignatureScheme, SupportedProtocolV
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::direct::{self, Unable};
 use super::distrust::{Distrust, LikeLibpq, Reason};
@@ -148,46 +149,63 @@ pub async fn attempt(
 }
 
 /// Logs in over an open connection. It has no limit of time.
-pub async fn over<S>(mut stream: S, login: &Login<'_>) -> Outcome
+pub async fn over<S>(stream: S, login: &Login<'_>) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match enter(stream, login).await {
+        Ok((stream, session)) => {
+            start_up::leave(stream).await;
+            Outcome::LoggedIn(session)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Logs in over an open connection, and leaves the session open. It has no limit of time.
+pub(super) async fn enter<S>(
+    mut stream: S,
+    login: &Login<'_>,
+) -> Result<(TlsStream<S>, Session), Outcome>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if login.negotiation == Negotiation::Request {
         match direct::request(&mut stream).await {
             Ok(()) => {}
-            Err(Unable::Plaintext) => return Outcome::Plaintext,
-            Err(Unable::Error) => return Outcome::Busy,
-            Err(Unable::Foreign(why)) => return Outcome::Tls(why.to_owned()),
-            Err(Unable::Io(error)) => return Outcome::NoCertificate(None, explain(&error)),
+            Err(Unable::Plaintext) => return Err(Outcome::Plaintext),
+            Err(Unable::Error) => return Err(Outcome::Busy),
+            Err(Unable::Foreign(why)) => return Err(Outcome::Tls(why.to_owned())),
+            Err(Unable::Io(error)) => return Err(Outcome::NoCertificate(None, explain(&error))),
         }
     }
     let (reason, asked) = (Reason::default(), Arc::new(AtomicBool::new(false)));
     let (config, name) = match prepare(login, &reason, &asked) {
         Ok(prepared) => prepared,
-        Err(error) => return Outcome::Tls(tls_error_text(&error)),
+        Err(error) => return Err(Outcome::Tls(tls_error_text(&error))),
     };
-    let stream = match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+    let mut stream = match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => stream,
-        Err(error) => return failed(&error, &reason),
+        Err(error) => return Err(failed(&error, &reason)),
     };
     if login.negotiation == Negotiation::Direct && stream.get_ref().1.alpn_protocol() != Some(ALPN)
     {
-        return Outcome::NoDirectTls;
+        return Err(Outcome::NoDirectTls);
     }
     let database =
         if login.replication { ("replication", "true") } else { ("database", login.database) };
     let own = [("user", login.role), database, ("application_name", login.application_name)];
     let more = login.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    match start_up::log_in(stream, own.into_iter().chain(more)).await {
+    match start_up::enter(&mut stream, own.into_iter().chain(more)).await {
         Ok(Answer::Welcome(session)) => {
             let certificate_asked = asked.load(Ordering::Relaxed);
-            Outcome::LoggedIn(Session { certificate_asked, ..session })
+            Ok((stream, Session { certificate_asked, ..session }))
         }
-        Ok(Answer::Password) => Outcome::Password,
-        Ok(Answer::OtherMethod) => Outcome::OtherMethod,
-        Ok(Answer::Refused(refusal)) => Outcome::LoginRefused(refusal),
-        Ok(Answer::TooMuch) => Outcome::TooMuch,
-        Err(error) => failed(&error, &reason),
+        Ok(Answer::Password) => Err(Outcome::Password),
+        Ok(Answer::OtherMethod) => Err(Outcome::OtherMethod),
+        Ok(Answer::Refused(refusal)) => Err(Outcome::LoginRefused(refusal)),
+        Ok(Answer::TooMuch) => Err(Outcome::TooMuch),
+        Err(error) => Err(failed(&error, &reason)),
     }
 }
 
@@ -213,7 +231,7 @@ fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn explain(error: &io::Error) -> String {
+pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the server ended the connection".to_owned(),
         _ => shown(&error.to_string()),
@@ -303,7 +321,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::login::start_up::tests::message;
+    use crate::login::start_up::tests::packet;
     use crate::verify::test_server::accepted;
     use pgsvid_base::timing;
     use pgsvid_material::{Expectations, Material, Offer};
@@ -312,7 +330,7 @@ mod tests {
     async fn talk(listener: TcpListener, svid: Svid, words: Vec<u8>) -> usize {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = accepted(stream, svid).await;
-        stream.write_all(&message(b'R', &[0; 4])).await.unwrap();
+        stream.write_all(&packet(b'R', &[0; 4])).await.unwrap();
         let mut count = 0;
         while stream.write_all(&words).await.is_ok() {
             count += words.len();
@@ -334,8 +352,8 @@ mod tests {
         };
         let material = Material::check(offer, &Expectations::default(), timing::now()).unwrap();
         for words in [
-            message(b'N', b"SNOTICE\0\0").repeat(1000),
-            message(b'S', &[b"a\0", &[b'x'; 9000][..], b"\0"].concat()),
+            packet(b'N', b"SNOTICE\0\0").repeat(1000),
+            packet(b'S', &[b"a\0", &[b'x'; 9000][..], b"\0"].concat()),
             [&[b'E', 0x7f, 0xff, 0xff, 0xff][..], &vec![b'x'; 60_000]].concat(),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

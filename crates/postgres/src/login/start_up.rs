@@ -15,12 +15,12 @@ const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 const MOST_PROCESSES: u32 = 4 * 1024 * 1024;
 /// Longest message in bytes, and most messages that are read. A server that sends more is not trusted to be PostgreSQL.
 const LONGEST: u32 = 64 * 1024;
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// The server's answer.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The login succeeded, and the session was closed.
+    /// The login succeeded.
     Welcome(Session),
     /// It asks for a password, too.
     Password,
@@ -57,18 +57,24 @@ pub struct Refusal {
     pub routine: String,
 }
 
-/// Sends the start-up message with these parameters, reads the answer, and closes the session.
-pub(super) async fn log_in<'a>(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+/// Sends the start-up message with these parameters, and reads the answer.
+pub(super) async fn enter<'a>(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> io::Result<Answer> {
     // A server that has refused the certificate has closed the connection by now. Its alert can still be read.
-    let sent = send(&mut stream, parameters).await;
-    let answer = answer(&mut stream).await;
+    let sent = send(stream, parameters).await;
+    let answer = answer(stream).await;
     match (sent, answer) {
         (Err(error), Err(other)) if alert(&other).is_none() => Err(error),
         (_, answer) => answer,
     }
+}
+
+/// Closes a session. The login has succeeded, whatever becomes of the farewell.
+pub(super) async fn leave(mut stream: impl AsyncWrite + Unpin) {
+    drop(stream.write_all(&TERMINATE).await);
+    drop(stream.shutdown().await);
 }
 
 async fn send<'a>(
@@ -89,16 +95,24 @@ async fn send<'a>(
     stream.flush().await
 }
 
-async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Answer> {
+/// The next message: its kind and its body; `None` if it is longer than any of PostgreSQL's should be.
+pub(super) async fn message(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<(u8, Vec<u8>)>> {
+    let kind = stream.read_u8().await?;
+    let length = stream.read_u32().await?;
+    if !(4..LONGEST).contains(&length) {
+        return Ok(None);
+    }
+    let mut body = vec![0; length as usize - 4];
+    stream.read_exact(&mut body).await?;
+    Ok(Some((kind, body)))
+}
+
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
     let mut session = Session::default();
     for _ in 0..MOST {
-        let kind = stream.read_u8().await?;
-        let length = stream.read_u32().await?;
-        if !(4..LONGEST).contains(&length) {
-            return Ok(Answer::TooMuch);
-        }
-        let mut body = vec![0; length as usize - 4];
-        stream.read_exact(&mut body).await?;
+        let Some((kind, body)) = message(stream).await? else { return Ok(Answer::TooMuch) };
         match kind {
             // The first number is the requested method; 0 means none. 3, 5 and 10 ask for a password: in clear, md5, SASL.
             b'R' => match body.get(..4) {
@@ -115,12 +129,7 @@ async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Resul
                 session.is_process = process.is_some_and(|it| (1..=MOST_PROCESSES).contains(&it));
             }
             b'E' => return Ok(Answer::Refused(refused(&body))),
-            b'Z' => {
-                // The login has succeeded, whatever becomes of the farewell.
-                drop(stream.write_all(&TERMINATE).await);
-                drop(stream.shutdown().await);
-                return Ok(Answer::Welcome(session));
-            }
+            b'Z' => return Ok(Answer::Welcome(session)),
             _ => {}
         }
     }
@@ -147,7 +156,7 @@ impl Session {
 }
 
 /// The relevant fields of an error: C is the SQLSTATE, M the message, R the routine.
-fn refused(body: &[u8]) -> Refusal {
+pub(super) fn refused(body: &[u8]) -> Refusal {
     let field = |kind: u8| {
         let fields = body.split(|byte| *byte == 0);
         let found =
@@ -161,15 +170,20 @@ fn refused(body: &[u8]) -> Refusal {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::login) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    pub(in crate::login) fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap();
         [&[kind][..], &length.to_be_bytes(), body].concat()
     }
 
     async fn answered(words: &[&[u8]]) -> (io::Result<Answer>, Vec<u8>) {
-        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
         theirs.write_all(&words.concat()).await.unwrap();
-        let answer = log_in(ours, [("user", "app"), ("database", "db")]).await;
+        let answer = enter(&mut ours, [("user", "app"), ("database", "db")]).await;
+        if matches!(answer, Ok(Answer::Welcome(_))) {
+            leave(ours).await;
+        } else {
+            drop(ours);
+        }
         let mut sent = Vec::new();
         theirs.read_to_end(&mut sent).await.unwrap();
         (answer, sent)
@@ -178,12 +192,12 @@ pub(super) mod tests {
     #[tokio::test]
     async fn each_answer_is_told_from_the_others_and_only_a_welcome_gets_a_farewell() {
         let start = b"\0\0\0\x1e\0\x03\0\0user\0app\0database\0db\0\0";
-        let authenticated = message(b'R', &[0; 4]);
-        let standby = message(b'S', b"in_hot_standby\0on\0");
-        let ready = message(b'Z', b"I");
+        let authenticated = packet(b'R', &[0; 4]);
+        let standby = packet(b'S', b"in_hot_standby\0on\0");
+        let ready = packet(b'Z', b"I");
         for (process, is_process) in [([0, 0, 0x19, 0x7f], true), ([0x14, 0xd1, 0x87, 0xb8], false)]
         {
-            let key = message(b'K', &[process, [1, 2, 3, 4]].concat());
+            let key = packet(b'K', &[process, [1, 2, 3, 4]].concat());
             let (answer, sent) = answered(&[&authenticated, &standby, &key, &ready]).await;
             let Ok(Answer::Welcome(session)) = answer else { panic!("{answer:?}") };
             let told = Session { in_hot_standby: Some(true), is_process, ..Session::default() };
@@ -199,14 +213,14 @@ pub(super) mod tests {
             (&[0, 0, 0, 7], false),
             (&[], false),
         ] {
-            let (answer, sent) = answered(&[&message(b'R', method)]).await;
+            let (answer, sent) = answered(&[&packet(b'R', method)]).await;
             assert_eq!(matches!(answer, Ok(Answer::Password)), is_password, "{answer:?}");
             assert_eq!(matches!(answer, Ok(Answer::OtherMethod)), !is_password, "{answer:?}");
             assert_eq!(sent, start, "nothing follows the start-up message");
         }
 
         let fields = b"SFATAL\0C28000\0Mno entry\0Rauth_failed\0\0";
-        let (answer, _) = answered(&[&message(b'E', fields)]).await;
+        let (answer, _) = answered(&[&packet(b'E', fields)]).await;
         let Ok(Answer::Refused(refusal)) = answer else { panic!("{answer:?}") };
         let shown = (refusal.code.as_str(), refusal.text.as_str(), refusal.routine.as_str());
         assert_eq!(shown, ("28000", "no entry", "auth_failed"));

@@ -14,12 +14,23 @@ pub struct Backend {
     pub port: u16,
 }
 
+/// A database whose clients are all the same role in PostgreSQL (`user=`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForcedRole {
+    /// The database's name for clients; `*` is every other one.
+    pub database: String,
+    /// The role.
+    pub role: String,
+}
+
 /// The lines of that section, as they come.
 #[derive(Default)]
 pub(super) struct Databases {
     is_inside: bool,
     /// The servers so far.
     pub(super) backends: Vec<Backend>,
+    /// The databases with a role of their own so far.
+    pub(super) forced: Vec<ForcedRole>,
 }
 
 impl Databases {
@@ -33,22 +44,30 @@ impl Databases {
             && let Some((name, settings)) = line.split_once('=')
         {
             let name = name.trim().trim_matches('"').to_owned();
+            let settings = pairs(settings);
             self.backends.retain(|it| it.database != name);
-            self.backends.extend(backends(&name, settings));
+            self.backends.extend(backends(&name, &settings));
+            self.forced.retain(|it| it.database != name);
+            if let Some(role) = value(&settings, "user") {
+                self.forced.push(ForcedRole { database: name, role: role.to_owned() });
+            }
         }
     }
 }
 
 /// The servers of one database: `host` may be a list. Without a host PgBouncer uses a Unix socket.
-fn backends(database: &str, settings: &str) -> Vec<Backend> {
-    let settings = pairs(settings);
-    let value = |name: &str| settings.iter().rfind(|it| it.0 == name).map(|it| it.1.as_str());
-    let port = value("port").and_then(|port| port.parse().ok()).unwrap_or(USUAL_PORT);
-    let hosts = value("host").unwrap_or_default().split(',').map(str::trim);
+fn backends(database: &str, settings: &[(String, String)]) -> Vec<Backend> {
+    let port = value(settings, "port").and_then(|port| port.parse().ok()).unwrap_or(USUAL_PORT);
+    let hosts = value(settings, "host").unwrap_or_default().split(',').map(str::trim);
     hosts
         .filter(|host| !host.is_empty() && !host.starts_with(['/', '@']))
         .map(|host| Backend { database: database.to_owned(), host: host.to_owned(), port })
         .collect()
+}
+
+/// The value of a word; the last one counts.
+fn value<'a>(settings: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    settings.iter().rfind(|it| it.0 == name).map(|it| it.1.as_str())
 }
 
 /// The words `name=value`; a value in single quotes ends at the quote that is not doubled (PgBouncer: `cstr_get_pair`).
@@ -121,6 +140,15 @@ listen_addr = host=no
                 ("five", "::1", 7),
             ]
         );
+        let mut databases = Databases::default();
+        for line in
+            "[databases]\none = user=a\ntwo = host=h user='b c'\none = host=h\n* = auth_user=x"
+                .lines()
+        {
+            databases.take(line);
+        }
+        let forced = ForcedRole { database: "two".to_owned(), role: "b c".to_owned() };
+        assert_eq!(databases.forced, [forced]);
         for odd in ["[databases]\nx = host='open", "[databases]\nx = ''=", "[databases]\n==="] {
             of(odd);
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::databases::{Backend, Databases};
+use super::databases::{Backend, Databases, ForcedRole};
 use super::settings::Settings;
 use crate::survey::{Lead, Viewpoint, lead};
 use pgsvid_base::files;
@@ -87,6 +87,12 @@ pub fn deciding_files(settings: &Settings) -> DecidingFiles {
 #[must_use]
 pub fn backends(settings: &Settings) -> Vec<Backend> {
     Walk::of(settings.ini(), |_| false).databases.backends
+}
+
+/// The databases of the ini whose clients are all the same role in PostgreSQL, as far as it can be read from here.
+#[must_use]
+pub fn forced_roles(settings: &Settings) -> Vec<ForcedRole> {
+    Walk::of(settings.ini(), |_| false).databases.forced
 }
 
 impl Unread {

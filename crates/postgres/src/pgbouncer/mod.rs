@@ -8,17 +8,21 @@ mod databases;
 mod explain;
 mod hba;
 mod ini;
+mod server_side;
 mod settings;
 mod users;
 
 pub use admission::admission;
 pub use console::{Console, Error};
-pub use databases::Backend;
+pub use databases::{Backend, ForcedRole};
 pub use explain::{
     alone_on_a_port, concerns, explain, judge, may_only_look, outlived, pasted, session,
 };
 pub use hba::{Rules, rules};
-pub use ini::{BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, included};
+pub use ini::{
+    BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, forced_roles, included,
+};
+pub use server_side::{Login, ServerSide};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
 pub use users::users;
 

@@ -183,7 +183,8 @@ fn covers((outer, mask): (IpAddr, u128), (inner, inner_mask): (IpAddr, u128)) ->
 
 /// An address in any form that PostgreSQL accepts: `getaddrinfo` with `AI_NUMERICHOST`, which also knows the old short, octal
 /// and hexadecimal forms of IPv4, such as `0` and `127.1` (`inet_aton(3)`).
-fn numeric(text: &str) -> Option<IpAddr> {
+#[must_use]
+pub fn numeric(text: &str) -> Option<IpAddr> {
     if let Ok(ip) = text.parse() {
         return Some(ip);
     }

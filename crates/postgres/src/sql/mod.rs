@@ -39,7 +39,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use pgsvid_base::text::argument;
 
 pub use access::{BadLine, HbaRule, Include, Line, Mapping, parse_hba, parse_ident, parse_list};
-pub use address::Address;
+pub use address::{Address, numeric};
 pub use administration::{
     Administration, MOST_RELATED, Manager, Membership, Related, Role, TLS_SETTINGS,
 };
@@ -57,7 +57,7 @@ pub use refusal::Refusal;
 pub use replication::{Over, Receiver, Replication, Sender, Shown};
 pub use session::Session;
 pub use session_grants::{SESSION_GROUPS, session_grants_script};
-pub use sessions::{EndedSession, Outlived, SessionCounts};
+pub use sessions::{EndedSession, Outlived, SessionCounts, hexadecimal};
 pub use settings::{OTHER_SETTINGS, OtherSettings, Override, Setting, TlsSettings};
 pub use socket::{Budget, Limited, listener, may_listen};
 pub use standing::Standing;

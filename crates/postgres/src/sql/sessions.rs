@@ -212,7 +212,8 @@ pub(super) fn ended(rows: &[Vec<Option<String>>], most: u32) -> Result<Vec<Ended
 
 /// A whole number in hexadecimal, in pairs of digits with colons between them, as for other serial numbers. PostgreSQL shows
 /// serial numbers in decimal (`be-secure-openssl.c`, `be_tls_get_peer_serial`).
-pub(super) fn hexadecimal(decimal: &str) -> Option<String> {
+#[must_use]
+pub fn hexadecimal(decimal: &str) -> Option<String> {
     /// Most digits that PostgreSQL keeps (`NAMEDATALEN`).
     const LONGEST: usize = 64;
     let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |rest| ("-", rest));

@@ -70,6 +70,13 @@ impl Settings {
             probe::probe_addresses(self.begin, hosts, port, client).await
         }
     }
+
+    /// Those of the hosts to which this process can connect: without look-ups, the addresses.
+    #[must_use]
+    pub fn within_reach(&self, mut hosts: Vec<String>) -> Vec<String> {
+        hosts.retain(|host| self.looks_up || address::is_address(host));
+        hosts
+    }
 }
 
 /// The name of PostgreSQL's protocol in TLS (ALPN), which a server with direct TLS must confirm.

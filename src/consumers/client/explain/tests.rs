@@ -9,7 +9,7 @@ use crate::login::{Session, Verify, Versions};
 use crate::timing;
 
 fn settings(negotiation: Negotiation) -> ClientLogin {
-    let host = Host { name: "db".to_owned(), dial: Dial::Addresses(Vec::new()), port: 5432 };
+    let host = Host { name: "db".to_owned(), dial: Dial::LookUp("db".to_owned()), port: 5432 };
     ClientLogin {
         name: "client".to_owned(),
         hosts: vec![host],
@@ -30,7 +30,7 @@ fn settings(negotiation: Negotiation) -> ClientLogin {
 
 fn end(outcome: Outcome) -> End {
     let (address, name) = ("db:5432".to_owned(), "db".to_owned());
-    End { address, name, outcome, is_met: None, is_unresolved: false }
+    End { address, name, outcome, is_met: None, is_unresolved: false, is_without_route: false }
 }
 
 fn refusal(code: &str, routine: &str) -> Outcome {
