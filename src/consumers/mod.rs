@@ -17,6 +17,7 @@ mod problem;
 mod report;
 mod secrets;
 mod served;
+mod socket;
 mod trouble;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ pub use secrets::{
 };
 pub use served::ServedAddress;
 pub(crate) use served::look_once;
+pub(crate) use crate::pgbouncer::unusable_in_place;
 
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -24,7 +24,6 @@ mod revert;
 mod server_files;
 mod text;
 mod values;
-mod without_tls;
 
 use std::path::PathBuf;
 

@@ -17,6 +17,7 @@ pub use pooler::Pooler;
 use super::attempt::{Attempt, ReloadError};
 use super::delivery::Obstacle;
 use super::leaves::Leaves;
+use super::socket::Socket;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
 use crate::finding::{Code, Finding};
@@ -52,6 +53,9 @@ pub(super) struct Pgbouncer {
     concerns: Vec<Finding>,
     complaint: Option<String>,
     changes: Changes,
+    socket: Socket,
+    /// Whether it opens the source's own files at each connection to PostgreSQL.
+    opens_in_place: bool,
     /// Whether the set seems to be in force, although PgBouncer was never asked to read it.
     unasked: bool,
     pulse: Pulse,
@@ -68,6 +72,7 @@ impl Pgbouncer {
         pulse: Pulse,
     ) -> Self {
         let changes = watching.directories([pooler.console.host.clone()]);
+        let socket = Socket::new(pooler.console.socket());
         Self {
             pooler,
             label,
@@ -78,6 +83,8 @@ impl Pgbouncer {
             concerns: Vec::new(),
             complaint: None,
             changes,
+            socket,
+            opens_in_place: false,
             unasked: false,
             pulse,
         }
@@ -91,6 +98,16 @@ impl Pgbouncer {
     /// The settings that keep published files from being used.
     pub(super) fn concerns(&self) -> &[Finding] {
         &self.concerns
+    }
+
+    /// Whether it opens the source's own files at each connection to PostgreSQL, as far as its settings are known.
+    pub(super) fn opens_in_place(&self) -> bool {
+        self.opens_in_place
+    }
+
+    /// Whether it was started again, or stopped, since the last attempt.
+    pub(super) fn is_another(&self) -> bool {
+        self.socket.is_another()
     }
 
     /// Whether its settings have been queried.
@@ -112,6 +129,7 @@ impl Pgbouncer {
     ) -> Attempt {
         let Publication { material, extra_authorities, .. } = publication;
         self.changes.settle();
+        let restarted = self.socket.look();
         let leaf = material.leaf().fingerprint();
         self.leaves.publish(leaf);
         let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
@@ -120,7 +138,10 @@ impl Pgbouncer {
         let begun = Instant::now();
         // Verifying a set that is known to be served needs no session, and a session writes three lines into PgBouncer's log.
         // Concerns may have been dealt with since.
-        let routine = delivery.is_at_rest() && self.known.is_some() && self.concerns.is_empty();
+        let routine = delivery.is_at_rest()
+            && self.known.is_some()
+            && self.concerns.is_empty()
+            && !restarted;
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);
@@ -206,8 +227,10 @@ impl Pgbouncer {
         if self.known.is_none() {
             report::connected(self.label.as_deref(), &settings);
         }
-        let part = self.pooler.part.as_deref();
-        let mut concerns = pgbouncer::concerns(&settings, files, part);
+        let mut concerns = pgbouncer::concerns(&settings, files, self.pooler.supply());
+        self.opens_in_place = self.pooler.in_place
+            && settings.shows_a_certificate()
+            && files.keep_paths_towards_postgresql();
         // Only the command `check` recommends the published part of the ini.
         concerns.retain(|found| found.code != Code::PgbouncerFilesMix);
         concerns.extend(

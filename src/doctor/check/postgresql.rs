@@ -195,14 +195,18 @@ async fn answers(
     })
 }
 
-pub(super) fn section(server: &Server, sql: &Sql) -> Section {
+/// `unusable` is what is wrong with the files of `[certificates]`, if PostgreSQL reads these.
+pub(super) fn section(server: &Server, sql: &Sql, unusable: Option<&Finding>) -> Section {
     let settings = &server.session;
     let place = format!("{}:{}", settings.host.display(), settings.port);
     let answers = match &sql.0 {
         Some(Ok(answers)) => answers,
         Some(Err(error)) => {
             let mut section = Section::new(Group::Postgresql, place);
-            section.add(unreachable(error, settings));
+            section.add(
+                not_started(error, settings, unusable)
+                    .unwrap_or_else(|| unreachable(error, settings)),
+            );
             return section;
         }
         None => return Section::new(Group::Postgresql, place),
@@ -245,6 +249,35 @@ pub(super) fn cannot_reload(server: &Server, sql: &Sql) -> Option<Finding> {
         Ok(answers) => (!answers.standing.may_reload)
             .then(|| diagnose::session(&sql::Error::no_grant(), settings)),
     }
+}
+
+/// The failure if nobody listens on the socket, and PostgreSQL cannot start from the files that it reads.
+fn not_started(
+    error: &sql::Error,
+    settings: &sql::Settings,
+    unusable: Option<&Finding>,
+) -> Option<Finding> {
+    let prevents_a_start = |it: &&Finding| {
+        matches!(
+            it.code,
+            Code::CertificatesPair
+                | Code::CertificatesMissing
+                | Code::CertificatesUnreadable
+                | Code::CertificatesFormat
+        )
+    };
+    let unusable = unusable.filter(prevents_a_start)?;
+    if !matches!(error, sql::Error::NotRunning) {
+        return None;
+    }
+    let Finding { code, text, .. } = diagnose::session(error, settings);
+    let remedy = unusable.advice().unwrap_or_default();
+    Some(
+        Finding::failure(code, text)
+            .cause(format!("with ssl = on it cannot start from the files of [certificates]: {}", unusable.text))
+            .fix(format!("replace the files, and start PostgreSQL ({remedy}); or, to start it once without TLS"))
+            .command(survey::start_without_tls(settings)),
+    )
 }
 
 fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {

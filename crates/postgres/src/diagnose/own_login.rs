@@ -2,9 +2,12 @@
 
 use super::access::place;
 use super::session::session;
-use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings};
+use crate::sql::{
+    self, Admission, Error, HbaRule, Mapping, Refusal, Settings, system_user, word,
+};
 use crate::survey::Access;
 use pgsvid_base::finding::{Code, Finding};
+use pgsvid_base::text::shown;
 
 /// The role that the operating-system user `postgres` gets by the method `peer` without a map.
 const SUPERUSER: &str = "postgres";
@@ -88,6 +91,15 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
             "{here} uses map {map} of {}, which has no line that lets the operating-system user {own} log in as role {user}",
             access.ident.display()
         );
+        // A superuser is one for those whom the map names, and not for pgsvid's user.
+        let others = users_of(mappings, map, user);
+        if user == SUPERUSER && !others.is_empty() {
+            let others = shown(&others.join(" or "));
+            return Some(
+                Finding::failure(Code::RoleLoginRefused, text)
+                    .fix(format!("run this command as {others}: the map lets that user log in as role {user}")),
+            );
+        }
         return Some(found(text, Admission { line: false, map: Some(map) }, settings));
     }
     let asks = match first.method.as_str() {
@@ -99,6 +111,41 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
     };
     let text = format!("{here} decides about role {user}, and {asks}");
     Some(found(text, Admission::of_both(), settings))
+}
+
+/// The operating-system users that a map lets log in as this role, by lines without expressions.
+fn users_of(mappings: &[Mapping], map: &str, role: &str) -> Vec<String> {
+    let is_plain = |it: &&Mapping| !it.system_user.starts_with('/');
+    let lines = mappings.iter().filter(|it| it.map == map && it.role == role).filter(is_plain);
+    lines.map(|it| it.system_user.clone()).collect()
+}
+
+/// What to do if `setup`, which works as PostgreSQL's user, is not let in as the superuser, because a map of `pg_ident.conf` gives
+/// that role to other users: the line to add for that time, who reloads, and how. `None` if these files do not show that.
+#[must_use]
+pub fn superuser_of_others(access: &Access, settings: &Settings) -> Option<String> {
+    let own = sql::own_name()?;
+    let mappings = access.mappings.as_ref()?;
+    let is_about = |rule: &&HbaRule| {
+        let (database, role) = (&settings.database, &settings.user);
+        rule.kind == "local"
+            && rule.is_for(database, role) != Some(false)
+            && rule.is_about(role) != Some(false)
+    };
+    let rule = access.rules.iter().find(is_about)?;
+    let map = rule.map().filter(|_| rule.method == "peer")?;
+    let users = users_of(mappings, map, &settings.user);
+    let other = users.iter().find(|user| **user != own)?;
+    let (map, role) = (word(map), word(&settings.user));
+    Some(format!(
+        "map {map} of {ident} lets {other} log in as {role}, and setup works as PostgreSQL's user, {own}: for the time of setup add the \
+         line `{map} {own} {role}` to {ident}, reload as {other} (psql -U {role} -d template1 -c 'SELECT pg_catalog.pg_reload_conf()'{options}), \
+         run setup again, then remove the line and reload once more",
+        ident = access.ident.display(),
+        other = shown(other),
+        own = system_user(&own),
+        options = settings.psql_options(),
+    ))
 }
 
 /// Whether the line lets this process's user in; `None` if pgsvid cannot tell.

@@ -14,7 +14,9 @@ mod users;
 pub use admission::admission;
 pub use console::{Console, Error};
 pub use databases::Backend;
-pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
+pub use explain::{
+    Supply, alone_on_a_port, concerns, explain, judge, outlived, pasted, session, unusable_in_place,
+};
 pub use hba::{Rules, rules};
 pub use ini::{BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, included};
 pub use settings::{ClientTls, Settings, TlsFile, TlsFiles, tls_files};
