@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use crate::pgbouncer::unusable_in_place;
 pub(crate) use attempt::Attempt;
 pub(crate) use client::try_once;
 pub use client::{ClientLogin, Dial, Host, TargetState};
@@ -38,7 +39,6 @@ pub use secrets::{
 };
 pub use served::ServedAddress;
 pub(crate) use served::look_once;
-pub(crate) use crate::pgbouncer::unusable_in_place;
 
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -280,7 +280,9 @@ fn announce(config: &Config, channel: &Channel) {
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")
     );
-    if let Some(Predecessor { restarts, .. }) = channel.predecessor().filter(|it| it.ended == replaced) {
+    if let Some(Predecessor { restarts, .. }) =
+        channel.predecessor().filter(|it| it.ended == replaced)
+    {
         info!(
             event = "daemon-replaced",
             restarts,

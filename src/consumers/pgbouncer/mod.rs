@@ -138,10 +138,8 @@ impl Pgbouncer {
         let begun = Instant::now();
         // Verifying a set that is known to be served needs no session, and a session writes three lines into PgBouncer's log.
         // Concerns may have been dealt with since.
-        let routine = delivery.is_at_rest()
-            && self.known.is_some()
-            && self.concerns.is_empty()
-            && !restarted;
+        let routine =
+            delivery.is_at_rest() && self.known.is_some() && self.concerns.is_empty() && !restarted;
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);

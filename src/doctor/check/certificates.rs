@@ -129,7 +129,8 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
 fn is_mounted(file: &Path) -> bool {
     let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
     let Some(directory) = file.parent() else { return false };
-    let directory = directory.parent().filter(|_| directory.ends_with("..data")).unwrap_or(directory);
+    let directory =
+        directory.parent().filter(|_| directory.ends_with("..data")).unwrap_or(directory);
     device(directory) != device(&directory.join(".."))
 }
 

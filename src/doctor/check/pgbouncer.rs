@@ -122,11 +122,7 @@ fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Findi
 }
 
 /// The failure if it opens the files of `[certificates]` at each connection to PostgreSQL, and they are no usable set.
-fn in_place(
-    pooler: &Pooler,
-    settings: &Settings,
-    unusable: Option<&Finding>,
-) -> Option<Finding> {
+fn in_place(pooler: &Pooler, settings: &Settings, unusable: Option<&Finding>) -> Option<Finding> {
     let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
     let opens = pooler.in_place
         && settings.shows_a_certificate()

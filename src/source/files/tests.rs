@@ -140,7 +140,7 @@ async fn z02_a_key_of_another_leaf_is_said_after_a_while_and_the_set_before_stay
 }
 
 #[tokio::test(start_paused = true)]
-async fn f76_what_is_no_set_is_told_with_the_time_of_that_file_and_not_of_the_set_before() {
+async fn f73_what_is_no_set_is_told_with_the_time_of_that_file_and_not_of_the_set_before() {
     let mut stage = Stage::new();
     let first = stage.issue();
     stage.write_all(&first);

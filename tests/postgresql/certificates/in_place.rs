@@ -184,9 +184,13 @@ fn b127_a_key_in_place_with_a_mode_that_postgresql_refuses_is_a_failure() {
 }
 
 #[test]
-fn f77_a_server_that_cannot_start_from_a_mixed_pair_is_told_with_how_it_starts() {
+fn f74_a_server_that_cannot_start_from_a_mixed_pair_is_told_with_how_it_starts() {
     let (place, pgsvid, _) = in_force();
     drop(pgsvid);
+    // The printed command knows no options of the command line.
+    let (port, socket) =
+        (place.setup.cluster.port(), place.setup.cluster.socket_directory().display().to_string());
+    place.setup.cluster.set_conf(&format!("port = {port}\nunix_socket_directories = '{socket}'"));
     place.setup.cluster.stop(Mode::Immediate);
     let key = place.issue().key_pem();
     place.certs.write("tls.key", key, 0o600);
@@ -197,7 +201,10 @@ fn f77_a_server_that_cannot_start_from_a_mixed_pair_is_told_with_how_it_starts()
     let sections = report["sections"].as_array().unwrap();
     let mut findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
     let found = findings.find(|it| it["code"] == "postgresql-not-running").unwrap();
-    assert!(found["cause"].as_str().unwrap().contains("does not belong to the certificate"), "{found}");
+    assert!(
+        found["cause"].as_str().unwrap().contains("does not belong to the certificate"),
+        "{found}"
+    );
     let command = found["command"].as_str().unwrap();
     let cluster = &place.setup.cluster;
     let programs = Installation::found().program("pg_ctl");

@@ -2,7 +2,9 @@
 
 use test_support::{Account, LIMIT, PgBouncer, Setup, eventually};
 
-use super::{STRICT, alarm, assert_serves, check, configure, current, is, prepared, started};
+use super::{
+    STRICT, alarm, assert_serves, check, configure, current, is, prepared, started, status,
+};
 
 /// Copies of the published files, which no rotation changes.
 fn copies(setup: &Setup) -> String {

@@ -2,9 +2,7 @@
 
 use super::access::place;
 use super::session::session;
-use crate::sql::{
-    self, Admission, Error, HbaRule, Mapping, Refusal, Settings, system_user, word,
-};
+use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings, system_user, word};
 use crate::survey::Access;
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::shown;
@@ -95,10 +93,9 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         let others = users_of(mappings, map, user);
         if user == SUPERUSER && !others.is_empty() {
             let others = shown(&others.join(" or "));
-            return Some(
-                Finding::failure(Code::RoleLoginRefused, text)
-                    .fix(format!("run this command as {others}: the map lets that user log in as role {user}")),
-            );
+            return Some(Finding::failure(Code::RoleLoginRefused, text).fix(format!(
+                "run this command as {others}: the map lets that user log in as role {user}"
+            )));
         }
         return Some(found(text, Admission { line: false, map: Some(map) }, settings));
     }
@@ -184,7 +181,12 @@ fn found(text: String, missing: Admission<'_>, settings: &Settings) -> Finding {
         };
         steps.push(format!("put `{mapping}` into pg_ident.conf{own}"));
     }
-    steps.push("reload".to_owned());
+    let shorter = if settings.user == SUPERUSER {
+        "reload"
+    } else {
+        "reload; `pgsvid setup apply --hba` with this configuration does the same"
+    };
+    steps.push(shorter.to_owned());
     Finding::failure(Code::RoleLoginRefused, text)
         .fix(steps.join(", "))
         .command(settings.let_in(missing))

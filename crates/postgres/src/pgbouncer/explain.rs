@@ -417,7 +417,11 @@ mod tests {
     #[test]
     fn files_towards_clients_count_where_tls_is_on_and_the_ca_where_it_is_asked_for() {
         let of = |mode: &str, client| {
-            concerns(&settings(&[("client_tls_sslmode", mode)]), &files(client, UNSET), Supply::Names)
+            concerns(
+                &settings(&[("client_tls_sslmode", mode)]),
+                &files(client, UNSET),
+                Supply::Names,
+            )
         };
         assert_eq!(codes(&of("disable", [Lead::Elsewhere; 3])), []);
         assert_eq!(codes(&of("require", PUBLISHED)), []);
@@ -447,12 +451,15 @@ mod tests {
         let others = files(PUBLISHED, [Lead::Elsewhere; 3]);
         let wrong = (Code::PgbouncerSettingElsewhere, false);
         let gone = files(PUBLISHED, [Lead::Published, Lead::Missing, Lead::Published]);
-        assert_eq!(codes(&concerns(&on, &gone, Supply::Names)), [(Code::PgbouncerSettingElsewhere, true)]);
+        assert_eq!(
+            codes(&concerns(&on, &gone, Supply::Names)),
+            [(Code::PgbouncerSettingElsewhere, true)]
+        );
         assert_eq!(codes(&concerns(&on, &others, Supply::Part(Path::new("/part")))), [wrong]);
     }
 
     #[test]
-    fn q20_a_remedy_fits_the_way_pgbouncer_gets_its_sets_and_the_pause_is_its_own() {
+    fn q04_a_remedy_fits_the_way_pgbouncer_gets_its_sets_and_the_pause_is_its_own() {
         let with = |retry: &str| {
             settings(&[
                 ("client_tls_sslmode", "require"),
@@ -491,7 +498,10 @@ mod tests {
             let text = &found[0].text;
             assert!(text.contains("client_tls_key_file") && !text.contains("server_"), "{text}");
             let fix = found[0].fix.as_deref().unwrap_or_default();
-            assert!(fix.contains("`pgsvid setup pgbouncer-ini`") && fix.contains("%include"), "{fix}");
+            assert!(
+                fix.contains("`pgsvid setup pgbouncer-ini`") && fix.contains("%include"),
+                "{fix}"
+            );
         }
     }
 }
