@@ -73,6 +73,21 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         );
         return Some(found(text, Admission { line: false, map: None }, settings));
     }
+    // A superuser is one for those whom the map names, and not for pgsvid's user: no line below or in another map is to end that.
+    if *user == SUPERUSER
+        && first.method == "peer"
+        && let Some(map) = first.map()
+        && let others = users_of(mappings, map, user)
+        && !others.is_empty()
+    {
+        let others = shown(&others.join(" or "));
+        let ident = access.ident.display();
+        let text = format!(
+            "{here} uses map {map} of {ident}, which lets only {others} log in as role {user}"
+        );
+        let fix = format!("run this command as {others}");
+        return Some(Finding::failure(Code::RoleLoginRefused, text).fix(fix));
+    }
     // The right line exists, but does not decide.
     if let Some(later) = about.iter().skip(1).find(|rule| admits(rule) == Some(true)) {
         let text = format!(
@@ -89,14 +104,6 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
             "{here} uses map {map} of {}, which has no line that lets the operating-system user {own} log in as role {user}",
             access.ident.display()
         );
-        // A superuser is one for those whom the map names, and not for pgsvid's user.
-        let others = users_of(mappings, map, user);
-        if user == SUPERUSER && !others.is_empty() {
-            let others = shown(&others.join(" or "));
-            return Some(Finding::failure(Code::RoleLoginRefused, text).fix(format!(
-                "run this command as {others}: the map lets that user log in as role {user}"
-            )));
-        }
         return Some(found(text, Admission { line: false, map: Some(map) }, settings));
     }
     let asks = match first.method.as_str() {
