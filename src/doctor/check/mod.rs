@@ -22,6 +22,7 @@ mod login_outcome;
 mod material;
 mod nameless;
 mod names;
+mod not_started;
 mod outgoing;
 mod own_connections;
 mod own_user;

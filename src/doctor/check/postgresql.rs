@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::exchangeable;
 use super::expressions::{self, Expressions};
+use super::not_started;
 use super::own_user::own_user;
 use super::tls_files::{self, Load};
 use crate::config::Config;
@@ -204,7 +205,7 @@ pub(super) fn section(server: &Server, sql: &Sql, unusable: Option<&Finding>) ->
         Some(Err(error)) => {
             let mut section = Section::new(Group::Postgresql, place);
             section.add(
-                not_started(error, settings, unusable)
+                not_started::finding(error, settings, unusable)
                     .unwrap_or_else(|| unreachable(error, settings)),
             );
             return section;
@@ -249,35 +250,6 @@ pub(super) fn cannot_reload(server: &Server, sql: &Sql) -> Option<Finding> {
         Ok(answers) => (!answers.standing.may_reload)
             .then(|| diagnose::session(&sql::Error::no_grant(), settings)),
     }
-}
-
-/// The failure if nobody listens on the socket, and PostgreSQL cannot start from the files that it reads.
-fn not_started(
-    error: &sql::Error,
-    settings: &sql::Settings,
-    unusable: Option<&Finding>,
-) -> Option<Finding> {
-    let prevents_a_start = |it: &&Finding| {
-        matches!(
-            it.code,
-            Code::CertificatesPair
-                | Code::CertificatesMissing
-                | Code::CertificatesUnreadable
-                | Code::CertificatesFormat
-        )
-    };
-    let unusable = unusable.filter(prevents_a_start)?;
-    if !matches!(error, sql::Error::NotRunning) {
-        return None;
-    }
-    let Finding { code, text, .. } = diagnose::session(error, settings);
-    let remedy = unusable.advice().unwrap_or_default();
-    Some(
-        Finding::failure(code, text)
-            .cause(format!("with ssl = on it cannot start from the files of [certificates]: {}", unusable.text))
-            .fix(format!("replace the files, and start PostgreSQL ({remedy}); or, to start it once without TLS"))
-            .command(survey::start_without_tls(settings)),
-    )
 }
 
 fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
