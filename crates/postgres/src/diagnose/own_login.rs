@@ -73,7 +73,7 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         );
         return Some(found(text, Admission { line: false, map: None }, settings));
     }
-    // A superuser is one for those whom the map names, and not for pgsvid's user: no line below or in another map is to end that.
+    // The map gives the superuser to others, and not to pgsvid's user: no line of another map is to end that.
     if *user == SUPERUSER
         && first.method == "peer"
         && let Some(map) = first.map()
