@@ -15,7 +15,9 @@ mod users;
 pub use admission::admission;
 pub use console::{Console, Error};
 pub use databases::{Backend, ForcedRole};
-pub use explain::{alone_on_a_port, concerns, explain, judge, outlived, pasted, session};
+pub use explain::{
+    Supply, alone_on_a_port, concerns, explain, judge, outlived, pasted, session, unusable_in_place,
+};
 pub use hba::{Rules, rules};
 pub use ini::{
     BesidePart, DecidingFiles, Included, Unread, backends, deciding_files, forced_roles, included,
