@@ -198,8 +198,6 @@ fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told(
     let (status, text) = place.command(&["check", "--format", "json"]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("\"certificates-format\""), "{text}");
-    let (status, text) = place.command(&["inspect"]);
-    assert_eq!(status, Some(1), "{text}");
     // What PostgreSQL makes of it.
     place.setup.cluster.sighup();
     place.setup.cluster.wait_for_log(log, LIMIT, "could not load root certificate file");
