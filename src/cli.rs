@@ -158,6 +158,10 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
+        if error.is::<daemon::Replaced>() {
+            // Its log has the reason.
+            return Self { status: daemon::REPLACED, text: String::new() };
+        }
         let status = if error.is::<daemon::NotInTime>() { parent::NO_SET } else { FAILED };
         Self { status, text: format!("{error:#}") }
     }

@@ -258,8 +258,10 @@ fn apply(carrying: Carrying, hba: bool, environment: &Environment) -> Result<(),
 
 fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> {
     let Carrying { settings, superuser, dry_run, yes } = carrying;
-    let settings = load(&settings.into(), superuser, environment)?;
+    let flags = Flags::from(settings);
+    let settings = load(&flags, superuser, environment)?;
     let heading = heading(&settings);
+    let poolers = Parts::load(&flags, environment).map(|parts| parts.poolers).unwrap_or_default();
     on_one_thread_setup(async move {
         let revert = Revert::prepare(settings).await.map_err(|error| failed(&error))?;
         show(&format!("{heading}, version {}:", harmless(revert.version())));
@@ -273,6 +275,9 @@ fn revert(carrying: Carrying, environment: &Environment) -> Result<(), Failure> 
             return Ok(());
         }
         show(revert.text().trim_end());
+        for pooler in &poolers {
+            show(&setup::before_pooler(pooler));
+        }
         match if dry_run { Ok(false) } else { agreed(yes) } {
             Ok(true) => revert.carry_out(&mut done).await.map_err(|error| failed(&error)),
             Ok(false) => {

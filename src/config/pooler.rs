@@ -101,6 +101,7 @@ fn pooler(
         paths: server::published_paths(place),
         viewpoint: server::viewpoint(place),
         part: included.map(|name| place.readers_base().join(name)),
+        in_place: matches!(place, Place::InPlace(_)),
         is_beside_another: false,
     })
 }

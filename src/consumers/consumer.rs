@@ -11,13 +11,18 @@ use super::postgres::Postgres;
 use super::problem::Problem;
 use super::secrets::{self, Secrets};
 use super::{Attempt, ClientLogin, Delivery, Proofs, Publication};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::sql::SessionCounts;
 use crate::status::{self, Pulse, Replication};
 use crate::timing;
 
 /// How long after the published certificate has expired a consumer is checked: it may still serve that certificate.
 const AFTER: Duration = Duration::from_millis(100);
+/// How long a server that served the published set may take to be started again before it is checked.
+const RESTART: Duration = Duration::from_secs(1);
+/// How long after a check a consumer is checked again whose settings keep published files from being used: somebody may have
+/// corrected them, and no event reports that.
+const CONCERNED: Duration = Duration::from_secs(15);
 
 pub(crate) struct Consumer {
     name: String,
@@ -83,6 +88,17 @@ impl Consumer {
     /// The settings that keep published files from being used, even if it serves the right certificate.
     pub(crate) fn concerns(&self) -> &[Finding] {
         self.kind.concerns()
+    }
+
+    /// Whether one of them keeps it from serving the next set, and may be corrected at any time.
+    fn has_serious_concerns(&self) -> bool {
+        let is_server = matches!(self.kind, Kind::Postgres(_) | Kind::Pgbouncer(_));
+        is_server && self.concerns().iter().any(|it| it.severity == Severity::Failure)
+    }
+
+    /// Whether it opens the source's own files at each connection that it makes, so that they fail while these are no set.
+    pub(crate) fn opens_in_place(&self) -> bool {
+        matches!(&self.kind, Kind::Pgbouncer(pgbouncer) if pgbouncer.opens_in_place())
     }
 
     /// The sessions on it at the last count.
@@ -208,12 +224,13 @@ impl Consumer {
         self.delivery.hurry(Instant::now());
     }
 
-    /// Ends when an attempt failed, and something has changed in the directories of the consumer's files since. Safe to
-    /// cancel.
+    /// Ends when an attempt failed, and something has changed in the directories of the consumer's files since; after a success,
+    /// when the server was started again, or stopped. Safe to cancel.
     pub(crate) async fn worth_another_try(&mut self) {
         // Others may change Secrets at any time, also after a success.
         let is_watched = matches!(self.kind, Kind::Secrets(_)) && self.delivery.next().is_some();
-        if !self.delivery.is_trying() && !is_watched {
+        let is_at_rest = !self.delivery.is_trying() && !is_watched;
+        if self.delivery.next().is_none() {
             return std::future::pending().await;
         }
         let look = loop {
@@ -221,10 +238,14 @@ impl Consumer {
                 break moment;
             }
             self.kind.changed().await;
+            // Other servers may have their sockets in that directory, too.
+            if is_at_rest && !self.kind.is_another() {
+                continue;
+            }
             self.delivery.note_change(Instant::now());
         };
-        // Wait a moment: a server binds its socket before it answers.
-        sleep_until(look).await;
+        // Wait a moment: a server binds its socket before it answers, and one that is started again removes the old one first.
+        sleep_until(if is_at_rest { look + RESTART } else { look }).await;
     }
 
     /// Reloads, if necessary or useful, and verifies. `is_new` means that the set was just published.
@@ -246,6 +267,9 @@ impl Consumer {
         if self.delivery.is_done(shown) && !attempt.is_hindered() {
             let routine = self.delivery.settle(shown, self.kind.is_known(), Instant::now());
             self.delivery.look_by(expires(publication));
+            if self.has_serious_concerns() {
+                self.delivery.look_by(Some(Instant::now() + CONCERNED));
+            }
             self.problem = None;
             self.waits_since = None;
             match &mut self.kind {

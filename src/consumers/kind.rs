@@ -81,6 +81,15 @@ impl Kind {
         }
     }
 
+    /// Whether the server was started again, or stopped, since the last attempt.
+    pub(super) fn is_another(&self) -> bool {
+        match self {
+            Self::Postgres(postgres) => postgres.is_another(),
+            Self::Pgbouncer(pgbouncer) => pgbouncer.is_another(),
+            _ => false,
+        }
+    }
+
     /// Ends when something has changed in the directories of the consumer's files, or in a Secret; never, if it has none that
     /// could be watched. Safe to cancel.
     pub(super) async fn changed(&mut self) {

@@ -17,12 +17,14 @@ mod problem;
 mod report;
 mod secrets;
 mod served;
+mod socket;
 mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use crate::pgbouncer::unusable_in_place;
 pub(crate) use attempt::{Attempt, Unasked};
 pub(crate) use client::try_once;
 pub use client::{ClientLogin, Dial, Host, TargetState};

@@ -22,6 +22,7 @@ pub use confinement::{Confined, confine, turn_off_output};
 pub use fetch::{Fetched, Publication, PublishedBy, fetch};
 pub use hooks::agree as agree_on_hooks;
 pub use notify::Notify;
+pub use reach::Replaced;
 use tasks::Tasks;
 pub use tasks::running as running_task;
 
@@ -152,6 +153,10 @@ pub async fn run(
     }
 }
 
+/// Exit status of a daemon that ends only to be replaced by one with another sandbox ([`Replaced`]). The parent takes it for that of
+/// a daemon that was able to run.
+pub const REPLACED: u8 = 75;
+
 /// Ends the daemon, so that the parent starts another one, when a path leads to what its sandbox denies.
 fn watch_what_is_cut_off(tasks: &mut Tasks, confined: &Confined, watching: &Watching) {
     if let Some(cut_off) = confined.until_cut_off(watching) {
@@ -243,6 +248,7 @@ async fn until_end(orders: &mut Orders, answers: &UnboundedSender<Answer>) -> st
 }
 
 fn announce(config: &Config, channel: &Channel) {
+    let replaced = format!("exit status: {REPLACED}");
     let servers = config.rotation.servers.iter();
     let servers: Vec<_> = servers
         .map(|server| format!("{}:{}", server.session.host.display(), server.session.port))
@@ -272,7 +278,15 @@ fn announce(config: &Config, channel: &Channel) {
         "pgsvid {}",
         env!("CARGO_PKG_VERSION")
     );
-    if let Some(Predecessor { restarts, ended }) = channel.predecessor() {
+    if let Some(Predecessor { restarts, .. }) =
+        channel.predecessor().filter(|it| it.ended == replaced)
+    {
+        info!(
+            event = "daemon-replaced",
+            restarts,
+            "this process replaces one whose sandbox did not permit the directory of the files of [certificates]"
+        );
+    } else if let Some(Predecessor { restarts, ended }) = channel.predecessor() {
         error!(
             event = "daemon-restarted",
             restarts,

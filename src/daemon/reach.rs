@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 use crate::source::files::Paths;
 use crate::watching::{self, Watching};
@@ -28,6 +29,11 @@ pub(super) fn around(file: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+/// This process ends as planned, so that the parent starts another one with another sandbox.
+#[derive(Debug, thiserror::Error)]
+#[error("it ends, so that another process can read the files of [certificates]")]
+pub struct Replaced;
 
 /// Device and inode, which distinguish a directory from a later one at the same path.
 type Identity = (u64, u64);
@@ -75,11 +81,13 @@ impl Reach {
                 self.left()
             };
             if let Some(directory) = left {
-                anyhow::bail!(
-                    "the files of [certificates] are now in {}, which did not exist when this process entered its sandbox; it \
-                     ends, so that the next one can read them",
-                    directory.display()
+                warn!(
+                    event = "certificates-moved",
+                    directory = %directory.display(),
+                    "the files of [certificates] are now in a directory that the sandbox of this process does not permit: another \
+                     process replaces it, which can read them"
                 );
+                return Err(Replaced.into());
             }
             tokio::select! {
                 () = changes.changed() => {}

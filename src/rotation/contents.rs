@@ -51,7 +51,8 @@ impl Rotation {
                 };
                 warn!(
                     event = "set-expired",
-                    spiffe_id = ascii(&material.name().to_string()),
+                    spiffe_id = material.spiffe_id().map(ToString::to_string),
+                    names = material.other_names().as_deref().map(ascii),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
                     fix,
@@ -66,7 +67,8 @@ impl Rotation {
             Ok(Some(material)) => {
                 info!(
                     event = "set-adopted",
-                    spiffe_id = ascii(&material.name().to_string()),
+                    spiffe_id = material.spiffe_id().map(ToString::to_string),
+                    names = material.other_names().as_deref().map(ascii),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
                     "the set of an earlier run is still valid"

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::attempts::{Ended, Outcome};
 use super::order::Conclusion;
 use super::{Error, PUBLISH_AGAIN, Rotation, record, report};
-use crate::consumers::{Attempt, Publication};
+use crate::consumers::{Attempt, Publication, unusable_in_place};
 use crate::finding::{Code, Finding};
 use crate::material::Material;
 use crate::status;
@@ -86,6 +86,7 @@ impl Rotation {
             }
             Outcome::Asked => {
                 self.status.send_if_modified(|status| record::asked(status, &ended.consumer));
+                self.judge_in_place();
                 self.attempts.put_back(ended);
             }
             Outcome::Shown(mut attempt) => {
@@ -143,7 +144,27 @@ impl Rotation {
                 status.displaced = None;
             }
         });
+        self.judge_in_place();
         self.run_hooks();
+    }
+
+    /// Judges whether consumers that open the source's own files at each connection find a set there. Does nothing if they read
+    /// published files.
+    pub(super) fn judge_in_place(&self) {
+        let found = {
+            let state = self.source.borrow();
+            let trouble = state.files().and_then(|files| files.trouble.as_ref());
+            trouble.map(unusable_in_place)
+        };
+        let mut failing = Vec::new();
+        self.status
+            .send_if_modified(|status| record::in_place(status, found.as_ref(), &mut failing));
+        if let Some(found) = &found {
+            let is_alone = self.status.borrow().consumers.len() == 1;
+            for name in failing {
+                report::unusable_in_place((!is_alone).then_some(&name), found);
+            }
+        }
     }
 
     /// Interrupts the running attempts, and handles their results, so that the next set is not swapped in while they run.

@@ -303,6 +303,7 @@ impl Rotation {
     async fn follow_source(&mut self) -> Result<(), Error> {
         let state = self.source.borrow_and_update().clone();
         self.status.send_modify(|status| record::source(status, &state));
+        self.judge_in_place();
         self.later = None;
         let Identity::Current(material) = state.identity else {
             return Ok(());

@@ -59,6 +59,28 @@ fn of_files(files: &FilesState, rejected: u64) -> Certificates {
     }
 }
 
+/// Records what is wrong with the source's own files, for the consumers that open them at each connection; returns whether that
+/// has changed, and adds the names of those whose connections fail from now on.
+pub(super) fn in_place(
+    status: &mut Status,
+    found: Option<&Finding>,
+    failing: &mut Vec<String>,
+) -> bool {
+    let mut is_news = false;
+    for known in &mut status.consumers {
+        let wanted = found.filter(|_| known.opens_in_place).cloned();
+        if known.in_place == wanted {
+            continue;
+        }
+        is_news = true;
+        if wanted.is_some() {
+            failing.push(known.name.clone());
+        }
+        known.in_place = wanted;
+    }
+    is_news
+}
+
 /// Who logs in as a client, and where.
 pub(super) fn login(settings: &consumers::ClientLogin) -> Login {
     Login {
@@ -188,6 +210,8 @@ pub(super) fn asked(status: &mut Status, consumer: &Consumer) -> bool {
     known.server_side = consumer.server_side();
     is_news |= known.session_rights.as_ref() != consumer.session_rights();
     known.session_rights = consumer.session_rights().cloned();
+    is_news |= known.opens_in_place != consumer.opens_in_place();
+    known.opens_in_place = consumer.opens_in_place();
     is_news |= known.replication.as_ref() != consumer.replication();
     known.replication = consumer.replication().cloned();
     if let Some((at, counts)) = consumer.sessions() {

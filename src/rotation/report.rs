@@ -95,11 +95,26 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     info!(
         event = "published",
         generation,
-        spiffe_id = ascii(&material.name().to_string()),
+        spiffe_id = material.spiffe_id().map(ToString::to_string),
+        names = material.other_names().as_deref().map(ascii),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),
         publish_ms = timing::milliseconds(took),
         "published"
+    );
+}
+
+/// Reports that connections which a consumer makes fail, because it opens the source's own files for each.
+pub(super) fn unusable_in_place(consumer: Option<&str>, found: &Finding) {
+    error!(
+        event = "files-unusable-in-place",
+        consumer,
+        code = %found.code,
+        cause = found.cause,
+        fix = found.advice(),
+        command = found.command,
+        "{}",
+        found.text
     );
 }
 

@@ -174,10 +174,14 @@ pub(super) async fn examine(settings: &Settings) -> Result<Examined, Error> {
 fn remedy(cause: &crate::sql::Error, superuser: &crate::sql::Settings) -> Option<String> {
     use crate::sql::Error as Cause;
     match cause {
-        Cause::Refused { login: true, .. } | Cause::NoLogin(_) => Some(
+        Cause::Refused { login: true, .. } | Cause::NoLogin(_) => {
+            let access = survey::access(superuser, None);
+            let given = access.and_then(|it| diagnose::superuser_of_others(&it, superuser));
+            Some(given.unwrap_or_else(|| {
             "run this as the operating-system user that may log in as it over the socket: sudo -u postgres pgsvid setup …"
-                .to_owned(),
-        ),
+                .to_owned()
+            }))
+        }
         cause => cause.remedy(superuser),
     }
 }

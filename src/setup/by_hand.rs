@@ -6,10 +6,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::apply::Examined;
+use super::server_files::ServerFiles;
 use super::values::SSL;
-use super::{Error, Settings};
-use crate::sql::{HbaRule, Line, Mapping, Session, Setting, parse_hba, parse_ident, statements};
-use crate::text::{argument, harmless};
+use super::{Error, Settings, block};
+use crate::sql::{
+    Administration, HbaRule, Line, Mapping, Session, Setting, parse_hba, parse_ident, statements,
+};
+use crate::text::{argument, harmless, shown};
 
 /// One step.
 struct Step {
@@ -144,20 +147,56 @@ fn lines(settings: &Settings, Examined { server, place, .. }: &Examined) -> Vec<
             });
         }
     };
-    let is_its = |rule: &HbaRule| rule.kind == "local" && rule.users == [role.clone()];
-    let rules = parse_hba(&read(&server.hba_file).unwrap_or_default());
-    let numbers = rules.iter().filter_map(|line| match line {
-        Line::Entry(own) if is_its(own) => Some(entry(own.line)),
-        _ => None,
-    });
-    comment(&server.hba_file, numbers.collect());
-    let mappings = parse_ident(&read(&server.ident_file).unwrap_or_default());
-    let numbers = mappings.iter().filter_map(|line| match line {
-        Line::Entry(Mapping { line, role: mapped, .. }) if mapped == role => Some(entry(*line)),
-        _ => None,
-    });
-    comment(&server.ident_file, numbers.collect());
+    let numbers = rules_of(role, &read(&server.hba_file).unwrap_or_default());
+    comment(&server.hba_file, numbers.into_iter().map(entry).collect());
+    let numbers = mappings_of(role, &read(&server.ident_file).unwrap_or_default());
+    comment(&server.ident_file, numbers.into_iter().map(entry).collect());
     steps
+}
+
+/// The numbers of the lines of a `pg_hba.conf` that let only this role log in over the socket.
+fn rules_of(role: &str, text: &str) -> Vec<u32> {
+    let is_its = |rule: &HbaRule| rule.kind == "local" && rule.users == [role];
+    let rules = parse_hba(text).into_iter().filter_map(|line| match line {
+        Line::Entry(own) if is_its(&own) => Some(own.line),
+        _ => None,
+    });
+    rules.collect()
+}
+
+/// The numbers of the lines of a `pg_ident.conf` that let a user log in as this role.
+fn mappings_of(role: &str, text: &str) -> Vec<u32> {
+    let mappings = parse_ident(text).into_iter().filter_map(|line| match line {
+        Line::Entry(Mapping { line, role: mapped, .. }) if mapped == role => Some(line),
+        _ => None,
+    });
+    mappings.collect()
+}
+
+/// The lines that let the role log in and that `setup apply` has not written, each with its file and its number once setup's block
+/// is gone.
+pub(super) fn foreign_lines(
+    settings: &Settings,
+    server: &Administration,
+    place: &ServerFiles,
+) -> Vec<String> {
+    let role = &settings.server.session.user;
+    let of = |path: &Path, find: fn(&str, &str) -> Vec<u32>| {
+        let text = place.file(path).and_then(|file| file.ok()?.read().ok()).unwrap_or_default();
+        let text = block::without(&text).unwrap_or_default();
+        let named = shown(&path.display().to_string());
+        let told = find(role, &text).into_iter().map(|number| {
+            let line = text.lines().nth(number.saturating_sub(1) as usize).unwrap_or_default();
+            format!(
+                "{named} line {number}, {}: setup has not written it; remove it by hand if nothing else needs it",
+                shown(line)
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    let mut found = of(&server.hba_file, rules_of);
+    found.extend(of(&server.ident_file, mappings_of));
+    found
 }
 
 /// The command that drops a role which has rights in databases.

@@ -24,7 +24,6 @@ mod revert;
 mod server_files;
 mod text;
 mod values;
-mod without_tls;
 
 use std::path::PathBuf;
 
@@ -32,7 +31,7 @@ pub use apply::Apply;
 pub use error::Error;
 pub use owner::Owner;
 pub use patroni_yaml::patroni_yaml;
-pub use pgbouncer_ini::pgbouncer_ini;
+pub use pgbouncer_ini::{before_pooler, pgbouncer_ini};
 pub use plan::{Plan, Step};
 pub use rbac::rbac;
 pub use replication::{Replicating, replication};

@@ -15,8 +15,8 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use super::{Error, without_tls};
-use crate::{files, sandbox, sql};
+use super::Error;
+use crate::{files, sandbox, sql, survey};
 
 /// Largest user or group database that is read, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -58,7 +58,7 @@ pub(super) async fn become_owner(server: &sql::Settings) -> Result<Option<Owner>
                 "{}; if it does not start because the files that ssl_cert_file names are missing, start it once without TLS, continue, \
                  then stop it and start it as usual: {}",
                 cause.remedy(server).unwrap_or_default(),
-                without_tls::start(server)
+                survey::start_without_tls(server)
             )),
             _ => cause.remedy(server),
         },

@@ -53,3 +53,13 @@ server_login_retry = 1
     }
     text
 }
+
+/// What has to be done at a PgBouncer before a set-up is reverted, for people: it stays as it is.
+#[must_use]
+pub fn before_pooler(pooler: &Pooler) -> String {
+    format!(
+        "  before   PgBouncer {name} is not changed: first set client_tls_sslmode and server_tls_sslmode in its ini back, and reload it; \
+         while it demands TLS, it reaches no PostgreSQL without TLS",
+        name = pooler.name
+    )
+}

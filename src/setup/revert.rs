@@ -226,6 +226,9 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             todo.left.push(format!("{name}: it has been changed since"));
         }
     }
+    if !record.is_empty() {
+        todo.left.extend(by_hand::foreign_lines(settings, server, place));
+    }
     let session = &settings.server.session;
     for undo in record.undo.iter().rev() {
         let statement = shown(&undo.statement);

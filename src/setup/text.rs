@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use crate::companions::role_map::{INCLUDES, OwnLogin};
+use crate::publish::Place;
 use crate::sql::statements::{configuration_value, identifier, role_script};
 use crate::sql::{in_database, session_grants_script};
 use crate::text::argument;
@@ -82,11 +83,20 @@ fn sql(settings: &Settings) -> String {
 }
 
 fn postgresql_conf(settings: &Settings) -> String {
-    let mut text = "\
+    let mut text = if matches!(settings.place, Place::InPlace(_)) {
+        "\
+# For postgresql.conf. With ssl = on PostgreSQL does not start while one of these files is missing, or key and certificate do
+# not fit together: `pgsvid check` must have no failure about them.
+
+# The files of [certificates]. PostgreSQL reads them at each reload. Client certificates are checked against ssl_ca_file.
+"
+    } else {
+        "\
 # For postgresql.conf. Publish first (pgsvid fetch): with ssl = on and without the files PostgreSQL does not start.
 
 # The published set. PostgreSQL reads it at each reload. Client certificates are checked against ssl_ca_file.
 "
+    }
     .to_owned();
     for (name, value) in settings.wanted() {
         let value = if value == "on" { value } else { configuration_value(&value) };

@@ -86,6 +86,10 @@ pub struct Consumer {
     pub findings: Vec<Finding>,
     /// The settings that keep published files from being used, even if it serves the right certificate.
     pub concerns: Vec<Finding>,
+    /// Whether it opens the source's own files at each connection that it makes.
+    pub opens_in_place: bool,
+    /// Why these connections fail: those files are no usable set.
+    pub in_place: Option<Finding>,
     /// Whether a reload has not followed the latest publication yet.
     pub reload_pending: bool,
     /// What is not proven although the consumer serves the right set, in one sentence; `None` if all is proven.
@@ -126,12 +130,13 @@ impl Consumer {
         Self { kind, name: name.to_owned(), ..Self::default() }
     }
 
-    /// The causes of the problem, then the concerns that are not among them.
+    /// What is wrong with the files that it opens, the causes of the problem, then the concerns that are not among them.
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         let is_told = |concern: &&Finding| {
             self.findings.iter().any(|it| (it.code, &it.object) == (concern.code, &concern.object))
         };
-        self.findings.iter().chain(self.concerns.iter().filter(move |it| !is_told(it)))
+        let concerns = self.concerns.iter().filter(move |it| !is_told(it));
+        self.in_place.iter().chain(&self.findings).chain(concerns)
     }
 
     /// Records a verdict.

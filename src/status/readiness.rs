@@ -131,11 +131,14 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     }
     let is_told = |it: &&Finding| {
         let is_failure = it.severity == Severity::Failure;
+        // A problem tells them otherwise.
         consumer.kind == Kind::Served
-            || (is_failure && consumer.kind == Kind::Secrets)
+            || (is_failure && (consumer.problem.is_none() || consumer.kind == Kind::Secrets))
             || (is_failure && it.code == Code::ClientCertificatesUnasked)
             || (is_failure && matches!(it.code, Code::PgbouncerLogin | Code::PgbouncerShowsOther))
     };
+    // Its sessions with PostgreSQL go on, so this is no reason to take it out of service.
+    readiness.degraded.extend(consumer.in_place.iter().map(|it| it.text.clone()));
     readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
 }
 

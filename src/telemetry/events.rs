@@ -62,18 +62,26 @@ pub const EVENTS: &[(&str, &str)] = &[
         "the files of [certificates] cause too many lines; the others are at level debug",
     ),
     (
+        "certificates-moved",
+        "a link leads the files of [certificates] to a directory that the sandbox does not permit; another process replaces this one",
+    ),
+    (
         "certificates-polled",
         "the kernel reports no changes of the files of [certificates]; pgsvid checks them regularly",
     ),
     (
         "certificates-rejected",
-        "the files of [certificates] have not been a set for a while; the published set stays",
+        "the files of [certificates] have not been a set for a while; pgsvid does not use them",
     ),
     ("client-admitted", "a login as the client has succeeded with the published set"),
     ("client-unjudged", "pgsvid cannot try a login as the client"),
     (
         "clock-changed",
         "the clock was set, or the machine has slept; pgsvid reconnects to the agent",
+    ),
+    (
+        "daemon-replaced",
+        "this process replaces one whose sandbox did not permit the directory of the files of [certificates]",
     ),
     ("daemon-restarted", "the process before this one ended unexpectedly"),
     ("directory-crowded", "another user has filled the published directory with entries"),
@@ -102,6 +110,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ),
     ("file-taken-over", "a plain file of another helper was replaced by a link"),
     ("files-changed", "somebody else has changed the published files; they are published again"),
+    (
+        "files-unusable-in-place",
+        "the files of [certificates] are no usable set, and PgBouncer opens them at each connection to PostgreSQL",
+    ),
     (
         "foreign-files-removed",
         "what others could have put into the published directory was removed",

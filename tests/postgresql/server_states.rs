@@ -352,3 +352,30 @@ fn session(setup: &Setup) -> Program {
 fn assert_served(setup: &Setup) {
     assert_eq!(setup.cluster.served().leaf, setup.agent.svid().leaf());
 }
+
+#[test]
+fn p27_a_server_that_is_stopped_or_started_again_is_noticed_without_another_set() {
+    let setup = Setup::new(PGSVID);
+    let socket = setup.other.join("status.sock");
+    setup.configure(&format!("[health]\nlisten = 'unix:{}'", socket.display()));
+    let pgsvid = setup.start();
+    let verdict = || {
+        let socket = format!("unix:{}", socket.display());
+        let arguments = ["status", "--format", "json", "--socket", &socket];
+        let program = Program::spawn(PGSVID, arguments, &[]);
+        program.wait_exit(LIMIT);
+        let status: Value = serde_json::from_str(&program.standard_output()).unwrap_or_default();
+        status["consumers"][0]["verdict"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(verdict(), "current");
+    setup.cluster.stop(Mode::Fast);
+    // Long before the next check is due.
+    eventually(LIMIT, "it is down", || verdict() == "unreachable");
+    setup.cluster.set_conf("ssl = off");
+    setup.cluster.start();
+    eventually(LIMIT, "it is back without TLS", || verdict() == "plaintext");
+    setup.cluster.set_conf("ssl = on");
+    setup.cluster.restart();
+    eventually(LIMIT, "it serves the set again", || verdict() == "current");
+    assert!(pgsvid.events("asked-again").is_empty());
+}

@@ -468,6 +468,7 @@ codes! {
     PgbouncerSettingElsewhere, "pgbouncer-setting-elsewhere", "a `client_tls_*_file` or `server_tls_*_file` of PgBouncer's is not the published file";
     PgbouncerPortTaken, "pgbouncer-port-taken", "another PgBouncer has the same port, and they do not share it";
     PgbouncerFilesMix, "pgbouncer-files-mix", "during a rotation PgBouncer may read a certificate and a key of different sets for its connections to PostgreSQL";
+    PgbouncerFilesUnusable, "pgbouncer-files-unusable", "PgBouncer opens the files of `[certificates]` at each connection to PostgreSQL, and they are no usable set";
     PgbouncerOpen, "pgbouncer-open", "PgBouncer lets clients in without proof of who they are";
     PgbouncerClearText, "pgbouncer-clear-text", "PgBouncer asks for passwords without TLS";
     PgbouncerAdministrators, "pgbouncer-administrators", "clients that come over the network may administer PgBouncer, or see its state";

@@ -67,7 +67,7 @@ fn of_bundle(text: &[u8]) -> Result<usize, Malformed> {
 }
 
 /// Whether OpenSSL loads the block as a revocation list.
-pub(crate) fn is_list(block: &Block) -> bool {
+fn is_list(block: &Block) -> bool {
     block.header == Header::None && CertificateRevocationList::from_der(&block.bytes).is_ok()
 }
 

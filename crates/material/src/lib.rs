@@ -178,6 +178,12 @@ impl Material {
         self.name.spiffe_id()
     }
 
+    /// The leaf's DNS names or subject, for people, if it has no SPIFFE ID.
+    #[must_use]
+    pub fn other_names(&self) -> Option<String> {
+        self.spiffe_id().is_none().then(|| self.name.to_string())
+    }
+
     /// The hint that came with the SVID.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

@@ -9,9 +9,7 @@ use x509_parser::der_parser::asn1_rs::{Any, FromDer as _, Sequence, Tag};
 
 use super::blocks::{self, Found, Header, escaped};
 use super::pkcs12::{self, Password};
-use super::{
-    Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, in_place, key, pem,
-};
+use super::{Certificate, Details, LARGEST_BUNDLE, MalformedCertificate, certificates, key, pem};
 
 /// One thing that a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,9 +278,6 @@ fn read_block(position: usize, found: &Found) -> Result<Option<Item>, Unreadable
         }
         b"TRUSTED CERTIFICATE" => foreign(Foreign::TrustedCertificate),
         b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => foreign(Foreign::Request),
-        label @ b"X509 CRL" if !in_place::is_list(block) => {
-            Err(Unreadable::Broken { position, label: escaped(label) })
-        }
         b"X509 CRL" => foreign(Foreign::RevocationList),
         b"PUBLIC KEY" | b"RSA PUBLIC KEY" => foreign(Foreign::PublicKey),
         // `openssl ecparam -genkey` writes them before the key, which names its curve itself.

@@ -18,6 +18,7 @@ pub use pooler::Pooler;
 use super::attempt::{Attempt, ReloadError};
 use super::delivery::Obstacle;
 use super::leaves::Leaves;
+use super::socket::Socket;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
 use crate::finding::{Code, Finding};
@@ -57,6 +58,9 @@ pub(super) struct Pgbouncer {
     shown: server_side::Shown,
     complaint: Option<String>,
     changes: Changes,
+    socket: Socket,
+    /// Whether it opens the source's own files at each connection to PostgreSQL.
+    opens_in_place: bool,
     /// Whether the set seems to be in force, although PgBouncer was never asked to read it.
     unasked: bool,
     pulse: Pulse,
@@ -73,6 +77,7 @@ impl Pgbouncer {
         pulse: Pulse,
     ) -> Self {
         let changes = watching.directories([pooler.console.host.clone()]);
+        let socket = Socket::new(pooler.console.socket());
         Self {
             shown: server_side::Shown::new(pooler.login.clone()),
             pooler,
@@ -85,6 +90,8 @@ impl Pgbouncer {
             concerns: Vec::new(),
             complaint: None,
             changes,
+            socket,
+            opens_in_place: false,
             unasked: false,
             pulse,
         }
@@ -98,6 +105,16 @@ impl Pgbouncer {
     /// The settings that keep published files from being used, and what is wrong with what it shows to PostgreSQL.
     pub(super) fn concerns(&self) -> &[Finding] {
         &self.concerns
+    }
+
+    /// Whether it opens the source's own files at each connection to PostgreSQL, as far as its settings are known.
+    pub(super) fn opens_in_place(&self) -> bool {
+        self.opens_in_place
+    }
+
+    /// Whether it was started again, or stopped, since the last attempt.
+    pub(super) fn is_another(&self) -> bool {
+        self.socket.is_another()
     }
 
     /// Whether its settings have been queried.
@@ -119,6 +136,7 @@ impl Pgbouncer {
     ) -> Attempt {
         let Publication { material, extra_authorities, .. } = publication;
         self.changes.settle();
+        let restarted = self.socket.look();
         let leaf = material.leaf().fingerprint();
         self.leaves.publish(leaf);
         let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
@@ -130,7 +148,8 @@ impl Pgbouncer {
         let routine = delivery.is_at_rest()
             && self.known.is_some()
             && self.settings_concerns.is_empty()
-            && self.shown.finding().is_none();
+            && self.shown.finding().is_none()
+            && !restarted;
         let reloaded = if routine { Ok(false) } else { self.reload(delivery, leaf).await };
         let reload = matches!(reloaded, Ok(true)).then(|| begun.elapsed());
         let reload_error = reloaded.err().map(ReloadError::Console);
@@ -219,8 +238,10 @@ impl Pgbouncer {
         if self.known.is_none() {
             report::connected(self.label.as_deref(), &settings);
         }
-        let part = self.pooler.part.as_deref();
-        let mut concerns = pgbouncer::concerns(&settings, files, part);
+        let mut concerns = pgbouncer::concerns(&settings, files, self.pooler.supply());
+        self.opens_in_place = self.pooler.in_place
+            && settings.shows_a_certificate()
+            && files.keep_paths_towards_postgresql();
         // Only the command `check` recommends the published part of the ini.
         concerns.retain(|found| found.code != Code::PgbouncerFilesMix);
         concerns.extend(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::pgbouncer::Login;
+use crate::pgbouncer::{Login, Supply};
 use crate::survey::{PublishedPaths, Viewpoint};
 use crate::{sql, verify};
 
@@ -24,6 +24,20 @@ pub struct Pooler {
     pub viewpoint: Viewpoint,
     /// The path, for PgBouncer, of the published part of its ini, which names each generation's own files, if there is one.
     pub part: Option<PathBuf>,
+    /// Whether those files are the source's own, which another program writes.
+    pub in_place: bool,
     /// Whether another table has the same port: without `so_reuseport` only one of them listens there.
     pub is_beside_another: bool,
+}
+
+impl Pooler {
+    /// How it gets each set.
+    #[must_use]
+    pub fn supply(&self) -> Supply<'_> {
+        match &self.part {
+            Some(part) => Supply::Part(part),
+            None if self.in_place => Supply::InPlace,
+            None => Supply::Names,
+        }
+    }
 }

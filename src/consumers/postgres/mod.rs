@@ -23,8 +23,9 @@ pub use sessions::SessionSettings;
 use super::attempt::{Attempt, OpenSession, ReloadError, Unasked};
 use super::features;
 use super::leaves::Leaves;
+use super::socket::Socket;
 use crate::consumers::{Delivery, Publication};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::material::Fingerprint;
 use crate::sql::{OtherSettings, SessionCounts, TlsSettings};
 use crate::status::{Pulse, Replication};
@@ -47,6 +48,7 @@ pub(super) struct Postgres {
     /// A session that is being opened for the coming reload.
     login: Option<EarlyLogin>,
     changes: Changes,
+    socket: Socket,
     leaves: Leaves,
     /// The leaf that the server refuses as a client's certificate: it is not presented again.
     unwelcome: Option<Fingerprint>,
@@ -98,11 +100,13 @@ impl Postgres {
         pulse: Pulse,
     ) -> Self {
         let changes = watching.directories(server.watched());
+        let socket = Socket::new(server.session.socket());
         Self {
             known: None,
             seen: None,
             login: None,
             changes,
+            socket,
             leaves: Leaves::default(),
             unwelcome: None,
             concerns: Vec::new(),
@@ -149,6 +153,11 @@ impl Postgres {
         self.sessions.as_ref()
     }
 
+    /// Whether it was started again, or stopped, since the last attempt.
+    pub(super) fn is_another(&self) -> bool {
+        self.socket.is_another()
+    }
+
     /// Ends when something has changed in the directories of the server's socket and files. Safe to cancel.
     pub(super) async fn changed(&mut self) {
         self.changes.changed().await;
@@ -163,15 +172,18 @@ impl Postgres {
     ) -> Attempt {
         let Publication { material, extra_authorities, .. } = publication;
         self.changes.settle();
+        let restarted = self.socket.look();
         self.leaves.publish(material.leaf().fingerprint());
         let mut expected = Expected::of(material, extra_authorities, self.leaves.earlier());
         delivery.begin(&features(&expected), is_new);
 
         let lives = self.lives(publication.life());
         let begun = Instant::now();
-        // Verifying a set that is known to be served needs no session.
-        let alone = self.server.claims.is_none();
-        let routine = alone && delivery.is_at_rest() && self.known.is_some();
+        // Verifying a set that is known to be served needs no session. But a server that was started again has read its settings
+        // again, and somebody may have corrected those that were wrong.
+        let alone = self.server.claims.is_none() && !restarted;
+        let is_well = !self.concerns.iter().any(|it| it.severity == Severity::Failure);
+        let routine = alone && delivery.is_at_rest() && self.known.is_some() && is_well;
         let reload =
             if routine { Ok(Reload::default()) } else { self.reload(delivery, lives).await };
         let (Reload { signalled, mut unasked }, error) =

@@ -109,15 +109,15 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
     };
     let mut found: Vec<Finding> =
         settings.paths.all().iter().find_map(exchangeable).into_iter().collect();
-    // In a volume of Kubernetes the files are open to all users of the container, unless the pod says otherwise.
+    // In a volume that is mounted into a container, the files are open to all its users, unless the pod says otherwise.
     let path = &settings.paths.private_key;
-    let is_volume = writer.is_some_and(|writer| writer.is_volume);
+    let is_of_a_pod = writer.is_some_and(|writer| writer.is_volume) && is_mounted(path);
     if let Readers::Found(who, change) = readers(path, config)
-        && !is_volume
+        && !is_of_a_pod
     {
         let text = format!("{who} can read the private key {}", path.display());
         let found_key = Finding::warning(Code::CertificatesKeyReadable, text)
-            .fix("let its writer make it readable for pgsvid's user alone, and issue the certificate again with a new key");
+            .fix("set the mode in the program that writes it, because a change by hand lasts until the next renewal; then issue the certificate again with a new key");
         // Those who read the file itself accept no right of its group, unless root owns it.
         let is_roots = std::fs::metadata(path).is_ok_and(|status| status.uid() == 0);
         let in_place = config.place.directory().is_none();
@@ -125,6 +125,15 @@ fn others(config: &Config, settings: &Settings, writer: Option<&Writer>) -> Vec<
         found.push(remedy::on_file(change, path).into_iter().fold(found_key, Finding::command));
     }
     found
+}
+
+/// Whether the directory of a file is a mount of its own.
+fn is_mounted(file: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+    let Some(directory) = file.parent() else { return false };
+    let directory =
+        directory.parent().filter(|_| directory.ends_with("..data")).unwrap_or(directory);
+    device(directory) != device(&directory.join(".."))
 }
 
 fn polled(settings: &Settings) -> Option<Finding> {

@@ -26,7 +26,7 @@ pub(super) fn section(
                 sentence(&format!("the SVID is refused: {rejection}")),
             )
             .fix(remedy(rejection)),
-            _ => Finding::skipped(Code::Svid, "there is no SVID to examine"),
+            _ => Finding::skipped(Code::Svid, "there is no certificate to examine"),
         });
         return section;
     };

@@ -22,6 +22,7 @@ mod login_outcome;
 mod material;
 mod nameless;
 mod names;
+mod not_started;
 mod outgoing;
 mod own_connections;
 mod own_user;
@@ -48,7 +49,7 @@ mod upcoming;
 mod verdict;
 mod workload_api;
 
-use super::finding::Report;
+use super::finding::{Report, Severity};
 use crate::config::{Config, Environment};
 use crate::material::Material;
 use crate::source::Settings;
@@ -94,6 +95,9 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         Some(examined) => examined.as_ref().ok().and_then(files::material),
         None => offered,
     };
+    // Without a directory consumers read the source's own files.
+    let unusable = source.findings.iter().find(|it| it.severity == Severity::Failure);
+    let unusable = unusable.filter(|_| published.is_none() && material.is_none()).cloned();
     configuration.extend(configuration::machine(config, offered.or(on_disk)));
     configuration.extend(inputs::findings(config));
     let mut sections = vec![configuration, source];
@@ -107,7 +111,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     let mut access_files = None;
     for server in &config.rotation.servers {
         let sql = postgresql::ask(config, server, scope.as_client.as_deref()).await;
-        let mut session = postgresql::section(server, &sql);
+        let mut session = postgresql::section(server, &sql, unusable.as_ref());
         if let Some(answers) = sql.answers() {
             session.extend(superusers::own_role(server, answers));
             session.extend(loaded::configuration(server, answers));
@@ -135,7 +139,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         }
     }
     for pooler in &config.rotation.poolers {
-        sections.push(pgbouncer::section(config, pooler, on_disk).await);
+        sections.push(pgbouncer::section(config, pooler, on_disk, unusable.as_ref()).await);
     }
     if let Some(api) = &config.rotation.patroni {
         sections.push(patroni::section(config, api, access_files.as_ref(), on_disk).await);

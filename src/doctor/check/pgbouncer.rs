@@ -27,11 +27,12 @@ const MOST_ROLES: usize = 3;
 /// How often PgBouncer is probed in the meantime.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The section of each PgBouncer.
+/// The section of each PgBouncer. `unusable` is what is wrong with the files of `[certificates]`, if it reads these.
 pub(super) async fn section(
     config: &Config,
     pooler: &Pooler,
     on_disk: Option<&Material>,
+    unusable: Option<&Finding>,
 ) -> Section {
     let mut section = Section::new(Group::Pgbouncer, pooler.name.clone());
     let settings = match ask(&pooler.console).await {
@@ -39,6 +40,7 @@ pub(super) async fn section(
             let is_ours = is_ours(pooler).await;
             section.extend(of_settings(pooler, &settings, is_ours));
             section.extend(pgbouncer::may_only_look(&settings, &pooler.console, is_ours));
+            section.extend(in_place(pooler, &settings, unusable));
             section.extend(roles_by_name(config, &settings));
             if is_ours {
                 let files = pgbouncer::deciding_files(&settings);
@@ -93,7 +95,7 @@ async fn is_ours(pooler: &Pooler) -> bool {
 
 fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Finding> {
     let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
-    let concerns = pgbouncer::concerns(settings, &files, pooler.part.as_deref());
+    let concerns = pgbouncer::concerns(settings, &files, pooler.supply());
     let (version, mode) = (&settings.version, shown(settings.value("client_tls_sslmode")));
     let mut found = vec![Finding::ok(
         Code::PgbouncerSettings,
@@ -121,6 +123,15 @@ fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Findi
     found.extend(pgbouncer::admission(settings, pgbouncer::rules(settings, is_ours).as_ref()));
     found.extend(pgbouncer::alone_on_a_port(settings).filter(|_| pooler.is_beside_another));
     found
+}
+
+/// The failure if it opens the files of `[certificates]` at each connection to PostgreSQL, and they are no usable set.
+fn in_place(pooler: &Pooler, settings: &Settings, unusable: Option<&Finding>) -> Option<Finding> {
+    let files = pgbouncer::tls_files(settings, &pooler.paths, &pooler.viewpoint);
+    let opens = pooler.in_place
+        && settings.shows_a_certificate()
+        && files.server.iter().any(|file| matches!(file.lead, Lead::Published | Lead::Missing));
+    unusable.filter(|_| opens).map(pgbouncer::unusable_in_place)
 }
 
 /// Who can write a file is not known without its path, nor what it includes.
@@ -224,7 +235,11 @@ async fn of_handshake(
     let Some(mut material) = on_disk.cloned() else {
         return vec![Finding::skipped(
             Code::VerdictUnverifiable,
-            "nothing is published yet, so there is nothing to compare with what PgBouncer serves",
+            if pooler.in_place {
+                "the files of [certificates] are no usable set, so there is nothing to compare with what PgBouncer serves"
+            } else {
+                "nothing is published yet, so there is nothing to compare with what PgBouncer serves"
+            },
         )];
     };
     if pooler.is_beside_another && settings.is_none_or(|it| !it.shares_its_port()) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::exchangeable;
 use super::expressions::{self, Expressions};
+use super::not_started;
 use super::own_user::own_user;
 use super::tls_files::{self, Load};
 use crate::config::Config;
@@ -205,14 +206,18 @@ async fn answers(
     })
 }
 
-pub(super) fn section(server: &Server, sql: &Sql) -> Section {
+/// `unusable` is what is wrong with the files of `[certificates]`, if PostgreSQL reads these.
+pub(super) fn section(server: &Server, sql: &Sql, unusable: Option<&Finding>) -> Section {
     let settings = &server.session;
     let place = format!("{}:{}", settings.host.display(), settings.port);
     let answers = match &sql.0 {
         Some(Ok(answers)) => answers,
         Some(Err(error)) => {
             let mut section = Section::new(Group::Postgresql, place);
-            section.add(unreachable(error, settings));
+            section.add(
+                not_started::finding(error, settings, unusable)
+                    .unwrap_or_else(|| unreachable(error, settings)),
+            );
             return section;
         }
         None => return Section::new(Group::Postgresql, place),

@@ -75,7 +75,8 @@ impl Log {
             self,
             info,
             event = "certificate-read",
-            name = ascii(&material.name().to_string()),
+            spiffe_id = material.spiffe_id().map(ToString::to_string),
+            names = material.other_names().as_deref().map(ascii),
             serial = leaf.serial().short(),
             not_after = timing::utc(material.not_after()),
             path = self.place,
@@ -150,7 +151,7 @@ impl Log {
             code = finding.code.name(),
             reason = finding.text,
             fix = finding.fix,
-            "the certificate files are not a usable set; the published set stays"
+            "the certificate files are not a usable set; pgsvid does not use them"
         );
     }
 

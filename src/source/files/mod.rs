@@ -98,6 +98,8 @@ pub struct Source {
     settling: Settling,
     /// The attributes of the files that were last accepted.
     accepted: Option<Stamps>,
+    /// Who had written the files that were read last, whether they are a set or not.
+    seen: Option<Writer>,
     /// A read of the files that has not finished yet.
     reading: Option<JoinHandle<Result<Taken, Trouble>>>,
     /// Since when the files have not been a set.
@@ -142,6 +144,7 @@ impl Source {
             state,
             settling: Settling::new(settle),
             accepted: None,
+            seen: None,
             reading: None,
             since: None,
             unsettled: None,
@@ -237,6 +240,7 @@ impl Source {
                 return Found::None(Trouble::Silent { path, limit: READING });
             }
         };
+        self.seen = Some(taken.writer.clone());
         let Some(contents) = taken.contents else {
             // The files are those that were accepted.
             return Found::Set;
@@ -332,8 +336,7 @@ impl Source {
     /// Reports that the files have not been a set for longer than the patience.
     fn reject(&mut self, trouble: &Trouble) {
         let reason = trouble.to_string();
-        let writer = self.state.borrow().files().and_then(|files| files.writer.clone());
-        let finding = trouble.finding(writer.as_ref());
+        let finding = trouble.finding(self.seen.as_ref());
         let known = self.state.borrow().rejected.as_ref().map(|known| known.reason.clone());
         if known.as_ref() == Some(&reason) {
             return;

@@ -36,8 +36,8 @@ impl Writer {
     pub fn remedy(&self) -> String {
         if self.is_volume {
             return format!(
-                "look at what writes the Secret of the volume with {self}: kubectl describe certificate, if that is cert-manager; \
-                 the kubelet takes a minute or two to update the volume"
+                "look at what writes the Secret of the volume with {self}: kubectl describe certificate, if that is cert-manager, \
+                 or kubectl get certificaterequest, if that is its csi-driver; the kubelet takes a minute or two to update the volume"
             );
         }
         format!(

@@ -141,6 +141,25 @@ async fn z02_a_key_of_another_leaf_is_said_after_a_while_and_the_set_before_stay
 }
 
 #[tokio::test(start_paused = true)]
+async fn f73_what_is_no_set_is_told_with_the_time_of_that_file_and_not_of_the_set_before() {
+    let mut stage = Stage::new();
+    let first = stage.issue();
+    stage.write_all(&first);
+    stage.takes(&first).await;
+    let hour = Duration::from_secs(3600);
+    stage.write_all(&stage.issue_with(|entry| entry.with(Flaw::Expired(hour))));
+    let year = 366 * 24 * hour;
+    let certificate = File::options().write(true).open(stage.place.path().join("tls.crt")).unwrap();
+    certificate.set_modified(SystemTime::UNIX_EPOCH + 30 * year).unwrap();
+    stage.says(Code::CertificatesExpired).await;
+    let fix = {
+        let state = stage.state.borrow();
+        state.files().unwrap().trouble.clone().unwrap().fix.unwrap()
+    };
+    assert!(fix.contains("last written 2000-"), "{fix}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn z03_z06_z07_what_is_no_set_has_its_code_and_ends_with_the_set_that_follows() {
     let mut stage = Stage::new();
     stage.says(Code::CertificatesMissing).await;

@@ -88,6 +88,60 @@ fn a36_a_user_that_may_be_a_superuser_is_told_and_the_remedy_ends_it() {
     assert_eq!(found(&after, "ok").len(), 1, "{after:#}");
 }
 
+/// The commands of pgsvid go on after its own remedy: `check` as the superuser runs as root, and `setup` says what lets it in.
+#[test]
+fn f75_after_the_remedy_against_a_superuser_over_the_socket_the_printed_remedies_go_on() {
+    let setup = setup();
+    let name = Account::server().name();
+    assert_eq!(name, "postgres", "this test is about Debian's names");
+    let hba = "local postgres pgsvid peer map=pgsvid\nlocal all,replication postgres peer map=superuser\n\
+               local all all peer\n";
+    let ident = "pgsvid postgres pgsvid\nsuperuser root postgres\n";
+    write(&setup, hba, ident);
+    eventually(LIMIT, "the user is no superuser", || {
+        !psql(&setup, Account::server().uid(), "postgres").status.success()
+    });
+    let check = |account: &Account| report(account, &setup, &["--user", "postgres"]);
+    let refused = |report: &Value| {
+        let sections = report["sections"].as_array().unwrap().clone();
+        let findings = sections.into_iter();
+        let mut findings = findings.flat_map(|it| it["findings"].as_array().unwrap().clone());
+        findings.find(|it| it["code"] == "role-login-refused")
+    };
+    let found = refused(&check(Account::server())).unwrap();
+    // No line of another map locks root out.
+    assert!(found["command"].is_null(), "{found:#}");
+    assert!(found["fix"].as_str().unwrap().contains("run this command as root"), "{found:#}");
+    assert_eq!(refused(&check(Account::current())), None);
+
+    let apply = || {
+        let all = setup.arguments();
+        let mut usual: Vec<&str> = all
+            .chunks(2)
+            .filter(|it| !["--endpoint", "--log-format"].contains(&it[0].as_str()))
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        usual.splice(0..0, ["setup", "apply", "--yes"]);
+        Command::new(PGSVID).args(usual).current_dir("/").output().unwrap()
+    };
+    let output = apply();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{told}");
+    // The line and the command as they are printed.
+    let line = told.split('`').nth(1).unwrap();
+    write(&setup, hba, &format!("{ident}{line}\n"));
+    let (_, command) = told.split_once("reload as root (").unwrap();
+    let (command, _) = command.split_once("), run setup again").unwrap();
+    let reload = || Command::new("bash").args(["-c", command]).current_dir("/").output().unwrap();
+    let output = reload();
+    assert!(output.status.success(), "{command}: {output:?}");
+    eventually(LIMIT, "setup works", || apply().status.success());
+    write(&setup, hba, ident);
+    assert!(reload().status.success());
+    assert!(psql(&setup, 0, "postgres").status.success());
+}
+
 #[test]
 fn a36_trust_and_maps_on_the_socket_are_told_with_the_line() {
     let setup = setup();

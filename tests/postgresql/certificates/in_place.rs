@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use dev_agent::Svid;
-use test_support::{Account, LIMIT, Mark, Pgsvid, Program, eventually};
+use test_support::{Account, Installation, LIMIT, Mark, Mode, Pgsvid, Program, eventually};
 
 use super::place::{NAMES, PGSVID, Place, short, texts};
 
@@ -15,7 +15,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 impl Place {
     /// PostgreSQL reads the files in this directory.
-    fn read_in_place(below: &str) -> Self {
+    pub(super) fn read_in_place(below: &str) -> Self {
         let place = Self::new();
         place.configure(below, &place.server());
         let at = |name: &str| place.certs.path().join(below).join(name).display().to_string();
@@ -26,13 +26,13 @@ impl Place {
         place
     }
 
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         let cluster = &self.setup.cluster;
         let host = cluster.socket_directory().display();
         format!("postgres.host = '{host}'\npostgres.port = {}", cluster.port())
     }
 
-    fn spawn_in_place(&self) -> Pgsvid {
+    pub(super) fn spawn_in_place(&self) -> Pgsvid {
         self.setup.spawn_leaving_out(&["--endpoint", "--directory"])
     }
 
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// A command of PostgreSQL's user, with the configuration alone: exit status, and all that it prints.
-    fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(super) fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let file = self.setup.other.join("pgsvid.toml").display().to_string();
         let arguments = [arguments, &["--config", &file]].concat();
         let program = Program::spawn_as(Account::server(), PGSVID, arguments, &[]);
@@ -151,6 +151,9 @@ fn z16_the_commands_work_with_files_in_place() {
     let (status, text) = place.command(&["fetch"]);
     assert_eq!(status, Some(2), "{text}");
     assert!(text.contains("nothing is published: without files.directory"), "{text}");
+    // Nothing is published, so nothing has to be before the settings.
+    let (_, text) = place.command(&["setup", "postgresql-conf"]);
+    assert!(!text.contains("fetch"), "{text}");
 
     // What has no meaning without a directory is an error that names the key.
     place.configure("", &format!("files.extra_authorities = ['/a.pem']\n{}", place.server()));
@@ -195,8 +198,6 @@ fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told(
     let (status, text) = place.command(&["check", "--format", "json"]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("\"certificates-format\""), "{text}");
-    let (status, text) = place.command(&["inspect"]);
-    assert_eq!(status, Some(1), "{text}");
     // What PostgreSQL makes of it.
     place.setup.cluster.sighup();
     place.setup.cluster.wait_for_log(log, LIMIT, "could not load root certificate file");
@@ -214,4 +215,42 @@ fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told(
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("\"certificates-revocation-lists\""), "{text}");
     assert_eq!(place.setup.cluster.served().leaf, first.leaf());
+}
+
+#[test]
+fn f74_a_server_that_cannot_start_from_a_mixed_pair_is_told_with_how_it_starts() {
+    let (place, pgsvid, _) = in_force();
+    drop(pgsvid);
+    // The printed command knows no options of the command line.
+    let (port, socket) =
+        (place.setup.cluster.port(), place.setup.cluster.socket_directory().display().to_string());
+    place.setup.cluster.set_conf(&format!("port = {port}\nunix_socket_directories = '{socket}'"));
+    place.setup.cluster.stop(Mode::Immediate);
+    let key = place.issue().key_pem();
+    place.certs.write("tls.key", key, 0o600);
+    assert!(place.setup.cluster.try_start().is_err());
+    let (status, report) = place.command(&["check", "--format", "json"]);
+    assert_eq!(status, Some(1), "{report}");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let sections = report["sections"].as_array().unwrap();
+    let mut findings = sections.iter().flat_map(|it| it["findings"].as_array().unwrap());
+    let found = findings.find(|it| it["code"] == "postgresql-not-running").unwrap();
+    assert!(
+        found["cause"].as_str().unwrap().contains("does not belong to the certificate"),
+        "{found}"
+    );
+    let command = found["command"].as_str().unwrap();
+    let cluster = &place.setup.cluster;
+    let programs = Installation::found().program("pg_ctl");
+    let path = format!("{}:/usr/bin:/bin", programs.parent().unwrap().display());
+    let data = cluster.data_directory().display().to_string();
+    let log = place.setup.other.join("log").display().to_string();
+    let command = format!("{command} -l {log}");
+    let environment = [("PATH", path.as_str()), ("PGDATA", data.as_str())];
+    let pg_ctl = Program::spawn_as(Account::server(), "/bin/sh", ["-c", &command], &environment);
+    assert!(pg_ctl.wait_exit(LIMIT).success(), "{}", pg_ctl.standard_error());
+    assert_eq!(cluster.sql("postgres", "postgres", "SHOW ssl"), "off");
+    let stop = ["-c", "pg_ctl -m immediate stop"];
+    let pg_ctl = Program::spawn_as(Account::server(), "/bin/sh", stop, &environment);
+    assert!(pg_ctl.wait_exit(LIMIT).success(), "{}", pg_ctl.standard_error());
 }

@@ -3,5 +3,6 @@
 mod broken;
 mod in_place;
 mod place;
+mod pooled;
 mod told;
 mod written;

@@ -11,7 +11,7 @@ use test_support::{
     Account, Directory, LIMIT, Mark, Pgsvid, Program, Tmpfs, eventually, with_mounts,
 };
 
-use super::place::{PGSVID, Place, rejected};
+use super::place::{NAMES, PGSVID, Place, rejected};
 
 /// `pgsvid` with these arguments: exit status, standard output, standard error.
 fn pgsvid(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -22,11 +22,11 @@ fn pgsvid(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 impl Place {
     /// The path of the configuration.
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         self.setup.other.join("pgsvid.toml").display().to_string()
     }
 
-    fn listen(&self) -> String {
+    pub(super) fn listen(&self) -> String {
         format!("unix:{}", self.setup.other.join("status.sock").display())
     }
 
@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// The whole document.
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         let (_, text, _) = pgsvid(&["status", "--socket", &self.listen(), "--format", "json"]);
         serde_json::from_str(&text).unwrap_or_default()
     }
@@ -244,6 +244,27 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
     assert!(warns(&after, readable) && !warns(&after, exchangeable), "{after:?}");
     mode(place.certs.path(), 0o700);
     assert!(!warns(&found(&place), readable));
+}
+
+#[test]
+fn f72_a_key_in_a_data_volume_on_the_file_system_of_the_machine_that_everybody_can_read_is_told() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let place = Place::new();
+    place.certs.subdirectory("..1");
+    place.write_below("..1/", &place.issue());
+    symlink("..1", place.at("..data")).unwrap();
+    for name in NAMES {
+        symlink(format!("..data/{name}"), place.at(name)).unwrap();
+    }
+    for (path, mode) in [("", 0o755), ("..1", 0o755), ("..1/tls.crt", 0o644)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(place.certs.path().join(path), mode).unwrap();
+    }
+    let code = "certificates-key-readable";
+    assert!(!warns(&found(&place), code));
+    let key = place.certs.path().join("..1/tls.key");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(warns(&found(&place), code));
 }
 
 /// The writer makes its key a link to a file of root's, which the printed command would change.

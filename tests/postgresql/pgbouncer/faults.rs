@@ -2,7 +2,9 @@
 
 use test_support::{Account, LIMIT, PgBouncer, Setup, eventually};
 
-use super::{STRICT, alarm, assert_serves, check, configure, current, is, prepared, started};
+use super::{
+    STRICT, alarm, assert_serves, check, configure, current, is, prepared, started, status,
+};
 
 /// Copies of the published files, which no rotation changes.
 fn copies(setup: &Setup) -> String {
@@ -135,4 +137,45 @@ fn q18_on_a_port_that_two_have_and_do_not_share_nothing_is_proven() {
     let found = check(&setup, Account::server());
     assert!(is(&found, "pgbouncer-port-taken", "failure"), "{found:?}");
     assert!(pgsvid.events("rotated").iter().all(|event| event["consumer"] == "postgres"));
+}
+
+#[test]
+fn q26_settings_that_lead_elsewhere_are_one_finding_which_ends_when_they_are_corrected() {
+    let (setup, pgbouncer) = prepared("");
+    let pgsvid = setup.spawn();
+    setup.wait_published();
+    pgbouncer.configure(&format!("{STRICT}{}", copies(&setup)));
+    setup.cluster.start();
+    pgbouncer.start();
+    // Today they have the same content.
+    current(&pgsvid, "pooler", 1);
+    let failures = || {
+        let findings = status(&setup)["consumers"][1]["findings"].clone();
+        let findings = findings.as_array().cloned().unwrap_or_default();
+        findings.iter().filter(|it| it["severity"] == "failure").count()
+    };
+    eventually(LIMIT, "it is told once", || failures() == 1);
+    // The first word says so, too.
+    let view = status(&setup);
+    assert!(view["degraded"].to_string().contains("names another file"), "{view}");
+    let files = PgBouncer::with_files(setup.files.path());
+    pgbouncer.configure(&format!("{STRICT}{files}"));
+    pgbouncer.console("RELOAD");
+    eventually(LIMIT, "it is told no longer", || {
+        failures() == 0 && status(&setup)["degraded"] == serde_json::json!([])
+    });
+    assert!(pgsvid.events("not-in-force").is_empty());
+}
+
+#[test]
+fn q27_a_pgbouncer_that_is_stopped_or_started_again_is_noticed_without_another_set() {
+    let (setup, pgbouncer) = prepared("");
+    let pgsvid = started(&setup, &[&pgbouncer]);
+    current(&pgsvid, "pooler", 1);
+    let is = |verdict: &str| status(&setup)["consumers"][1]["verdict"] == verdict;
+    eventually(LIMIT, "it is proven", || is("current"));
+    pgbouncer.stop();
+    eventually(LIMIT, "it is down", || is("unreachable"));
+    pgbouncer.start();
+    eventually(LIMIT, "it is back", || is("current"));
 }

@@ -50,7 +50,7 @@ fn b116_an_encoding_of_the_databases_owner_ends_no_literal_of_a_printed_statemen
     let sql = |statement: &str| setup.cluster.sql("postgres", "shop", statement);
     let grant = "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO pgsvid";
     sql(&format!(
-        "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO maker; {grant}"
+        "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO eve; {grant}"
     ));
     let files = setup.files.path().display().to_string();
     // In SJIS the last byte of this letter and the backslash behind it are one letter.

@@ -36,7 +36,7 @@ pub use map_file::MapFile;
 pub use maps::{mapped_superusers, open_mappings};
 pub use order::{MOST_DECIDERS, compared, is_decided};
 pub use other_settings::{AT_A_START, doubtful, refused, refused_settings};
-pub use own_login::{deciding_line, is_limited};
+pub use own_login::{deciding_line, is_limited, superuser_of_others};
 pub use passwords::{Password, is_local_password};
 pub use revocation::{refused_by_lists, revocation};
 pub use session::{looked_around, session};

@@ -3,9 +3,10 @@
 use super::access::place;
 use super::map_file::MapFile;
 use super::session::session;
-use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings};
+use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings, system_user, word};
 use crate::survey::Access;
 use pgsvid_base::finding::{Code, Finding};
+use pgsvid_base::text::shown;
 
 /// The role that the operating-system user `postgres` gets by the method `peer` without a map.
 const SUPERUSER: &str = "postgres";
@@ -73,6 +74,21 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         );
         return Some(found(text, Admission { line: false, map: None }, settings, access));
     }
+    // The map gives the superuser to others, and not to pgsvid's user: no line of another map is to end that.
+    if *user == SUPERUSER
+        && first.method == "peer"
+        && let Some(map) = first.map()
+        && let others = users_of(mappings, map, user)
+        && !others.is_empty()
+    {
+        let others = shown(&others.join(" or "));
+        let ident = access.ident.display();
+        let text = format!(
+            "{here} uses map {map} of {ident}, which lets only {others} log in as role {user}"
+        );
+        let fix = format!("run this command as {others}");
+        return Some(Finding::failure(Code::RoleLoginRefused, text).fix(fix));
+    }
     // The right line exists, but does not decide.
     if let Some(later) = about.iter().skip(1).find(|rule| admits(rule) == Some(true)) {
         let text = format!(
@@ -102,6 +118,42 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
     Some(found(text, Admission::of_both(), settings, access))
 }
 
+/// The operating-system users that a map lets log in as this role, by lines without expressions.
+fn users_of(mappings: &[Mapping], map: &str, role: &str) -> Vec<String> {
+    let is_plain = |it: &&Mapping| !it.system_user.starts_with('/');
+    let lines = mappings.iter().filter(|it| it.map == map && it.role == role).filter(is_plain);
+    lines.map(|it| it.system_user.clone()).collect()
+}
+
+/// What to do if `setup`, which works as PostgreSQL's user, is not let in as the superuser, because a map of `pg_ident.conf` gives
+/// that role to other users: the line to add for that time, who reloads, and how. `None` if these files do not show that.
+#[must_use]
+pub fn superuser_of_others(access: &Access, settings: &Settings) -> Option<String> {
+    let own = sql::own_name()?;
+    let mappings = access.mappings.as_ref()?;
+    let is_about = |rule: &&HbaRule| {
+        let (database, role) = (&settings.database, &settings.user);
+        rule.kind == "local"
+            && rule.is_for(database, role) != Some(false)
+            && rule.is_about(role) != Some(false)
+    };
+    let rule = access.rules.iter().find(is_about)?;
+    let map = rule.map().filter(|_| rule.method == "peer")?;
+    let users = users_of(mappings, map, &settings.user);
+    let other = users.iter().find(|user| **user != own)?;
+    let (map, role) = (word(map), word(&settings.user));
+    Some(format!(
+        "map {map} of {ident} lets {other} log in as {role}, and setup works as PostgreSQL's user, {own}: for the time of setup {add}, \
+         reload as {other} (psql -U {role} -d template1 -c 'SELECT pg_catalog.pg_reload_conf()'{options}), run setup again, then remove the \
+         line in the same way",
+        ident = access.ident.display(),
+        add = map_file(access).add(&[&format!("{map} {} {role}", system_user(&own))]),
+        other = shown(other),
+        own = system_user(&own),
+        options = settings.psql_options(),
+    ))
+}
+
 /// Whether the line lets this process's user in; `None` if pgsvid cannot tell.
 fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) -> Option<bool> {
     let wanted = &settings.user;
@@ -124,7 +176,7 @@ fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) 
 
 fn found(text: String, missing: Admission<'_>, settings: &Settings, access: &Access) -> Finding {
     let [line, mapping] = settings.admitting_lines(missing.map.unwrap_or("pgsvid"));
-    let ident = MapFile { path: access.ident.clone(), published: access.published.clone() };
+    let ident = map_file(access);
     let mut steps = Vec::new();
     // The command that adds the lines writes into the file itself, which pgsvid would restore.
     let mut by_command = true;
@@ -142,7 +194,12 @@ fn found(text: String, missing: Admission<'_>, settings: &Settings, access: &Acc
     if missing.line {
         steps.push(format!("put `{line}` above all other lines of pg_hba.conf"));
     }
-    steps.push("reload".to_owned());
+    let shorter = if settings.user == SUPERUSER {
+        "reload"
+    } else {
+        "reload; `pgsvid setup apply --hba` with this configuration does the same"
+    };
+    steps.push(shorter.to_owned());
     let finding = Finding::failure(Code::RoleLoginRefused, text).fix(steps.join(", then "));
     if by_command { finding.command(settings.let_in(missing)) } else { finding }
 }

@@ -215,7 +215,8 @@ fn concern(
         LoginBy::SameName => format!(
             "to let only root log in as this superuser, as with sudo psql -U {}: first {}; then put `local all,replication {role} \
              peer map=superuser` above {here}, and reload; after that the user {name} cannot log in as {role} over the socket, so \
-             run the commands that pgsvid prints with sudo -u {name} with sudo alone",
+             run the commands that pgsvid prints with sudo -u {name}, and `pgsvid check --user {role}`, as root; `pgsvid setup` works \
+             as {name}, and says then which line lets it in for that time",
             argument(&first.role),
             facts.ident.add(&[&format!("superuser root {role}")])
         ),

@@ -77,64 +77,87 @@ pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
     }
 }
 
+/// How PgBouncer gets each set, which decides what its ini should say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supply<'a> {
+    /// By the names of the published files.
+    Names,
+    /// By the published part of the ini, which names each generation's own files; this is its path.
+    Part(&'a Path),
+    /// It reads the files of `[certificates]`, which another program writes.
+    InPlace,
+}
+
 /// The settings that keep PgBouncer from using the published files, and, as warnings, those that let a rotation disturb it.
-/// `part` is the path of the published part of the ini, which names each generation's own files, if there is one.
 #[must_use]
-pub fn concerns(settings: &Settings, files: &TlsFiles, part: Option<&Path>) -> Vec<Finding> {
-    let mut found = Vec::new();
+pub fn concerns(settings: &Settings, files: &TlsFiles, supply: Supply<'_>) -> Vec<Finding> {
+    let is_elsewhere = |file: &&TlsFile| match file.lead {
+        Lead::Published => false,
+        Lead::Generation => !matches!(supply, Supply::Part(_)),
+        _ => true,
+    };
+    let (mut wrong, mut other) = (Vec::new(), Vec::new());
     if settings.client_tls() != ClientTls::Off {
         let is_needed = |file: &&TlsFile| {
             file.setting != "client_tls_ca_file"
                 || settings.client_tls() == ClientTls::WithCertificate
                 || file.lead != Lead::Unset
         };
-        let client = files.client.iter().filter(is_needed);
-        found.extend(client.filter_map(|file| elsewhere(file, part)));
+        wrong.extend(files.client.iter().filter(is_needed).filter(is_elsewhere));
     }
+    let mut mix = None;
     if settings.shows_a_certificate() {
-        let named: Vec<&TlsFile> =
-            files.server.iter().filter(|file| file.lead != Lead::Unset).collect();
-        // Another certificate towards PostgreSQL may be intended, but not one that does not exist.
-        let as_severe = |file: &TlsFile, it: Finding| match file.lead {
-            Lead::Missing => it,
-            _ => Finding { severity: Severity::Warning, ..it },
-        };
-        let wrong = named.iter().filter_map(|file| Some(as_severe(file, elsewhere(file, part)?)));
-        let wrong: Vec<Finding> = wrong.collect();
-        if wrong.is_empty() && named.iter().any(|file| file.lead == Lead::Published) {
-            found.push(may_mix());
+        let named = files.server.iter().filter(|file| file.lead != Lead::Unset);
+        let (missing, elsewhere): (Vec<_>, Vec<_>) =
+            named.clone().filter(is_elsewhere).partition(|file| file.lead == Lead::Missing);
+        if missing.is_empty() && elsewhere.is_empty() && files.keep_paths_towards_postgresql() {
+            mix = Some(may_mix(settings, supply));
         }
-        found.extend(wrong);
+        wrong.extend(missing);
+        // Another certificate towards PostgreSQL may be intended, but not one that does not exist.
+        other.extend(elsewhere);
     }
-    found
+    let wrong = elsewhere(&wrong, supply);
+    let other = elsewhere(&other, supply).map(|it| Finding { severity: Severity::Warning, ..it });
+    wrong.into_iter().chain(other).chain(mix).collect()
 }
 
-/// The finding about a path that does not lead to the published file after each publication.
-fn elsewhere(file: &TlsFile, part: Option<&Path>) -> Option<Finding> {
-    let TlsFile { setting, named, wanted, lead } = file;
-    let text = match lead {
-        Lead::Published => return None,
-        Lead::Generation if part.is_some() => return None,
+/// The finding about paths that do not lead to the published files after each publication; `None` if there are none.
+fn elsewhere(files: &[&TlsFile], supply: Supply<'_>) -> Option<Finding> {
+    let texts: Vec<String> = files.iter().map(|file| led(file)).collect();
+    let settings: Vec<&str> = files.iter().map(|file| file.setting).collect();
+    let found = Finding::failure(Code::PgbouncerSettingElsewhere, texts.join("; "))
+        .about(settings.join(" "));
+    let fix = match (supply, files) {
+        (_, []) => return None,
+        (Supply::Part(part), _) => format!(
+            "write `%include {}` in the section [pgbouncer] of its ini, remove all client_tls_*_file and server_tls_*_file lines there, \
+             and reload PgBouncer",
+            part.display()
+        ),
+        (_, [file]) => {
+            let TlsFile { setting, wanted, .. } = file;
+            format!("set {setting} = {wanted} in PgBouncer's ini, and reload PgBouncer")
+        }
+        _ => "write the lines that `pgsvid setup pgbouncer-ini` prints into the section [pgbouncer] of PgBouncer's ini, instead of \
+              its client_tls_*_file and server_tls_*_file lines and of a `%include` of an earlier pgbouncer_tls.ini, and reload PgBouncer"
+            .to_owned(),
+    };
+    Some(found.fix(fix))
+}
+
+/// Where the path of a setting leads, if that is not the published file.
+fn led(TlsFile { setting, named, lead, .. }: &TlsFile) -> String {
+    match lead {
         Lead::Generation => {
             format!(
                 "{setting} names one generation, {named}: after the next rotation it is an old one"
             )
         }
         Lead::Unset => format!("{setting} is not set"),
-        Lead::Elsewhere => format!("{setting} names another file, {named}"),
         Lead::Missing => format!("{setting} names {named}, and no such file can be seen from here"),
-    };
-    let found = Finding::failure(Code::PgbouncerSettingElsewhere, text).about(*setting);
-    Some(found.fix(match part {
-        Some(part) => {
-            let part = part.display();
-            format!(
-                "write `%include {part}` in the section [pgbouncer] of its ini, remove all client_tls_*_file and server_tls_*_file lines there, \
-                 and reload PgBouncer"
-            )
-        }
-        None => format!("set {setting} = {wanted} in PgBouncer's ini, and reload PgBouncer"),
-    }))
+        Lead::Published | Lead::Elsewhere => format!("{setting} names another file, {named}"),
+    }
 }
 
 /// What is wrong with an ini whose settings name the files of one generation, where `part` should be included.
@@ -195,16 +218,44 @@ pub fn alone_on_a_port(settings: &Settings) -> Option<Finding> {
     (!settings.shares_its_port()).then(|| found.fix(fix))
 }
 
-fn may_mix() -> Finding {
+fn may_mix(settings: &Settings, supply: Supply<'_>) -> Finding {
+    let fix = match supply {
+        Supply::Names => {
+            "set files.pgbouncer = \"pgbouncer_tls.ini\", restart pgsvid, and include that file in PgBouncer's ini instead of its \
+             server_tls_*_file settings (docs/pgbouncer.md)"
+                .to_owned()
+        }
+        Supply::Part(part) => format!(
+            "write `%include {}` in the section [pgbouncer] of its ini instead of its server_tls_*_file settings, and reload PgBouncer",
+            part.display()
+        ),
+        Supply::InPlace => {
+            "let pgsvid publish the sets: set files.directory and files.pgbouncer, and let PgBouncer's ini include that file \
+             (docs/certificates.md); otherwise keep server_login_retry = 1 in the ini"
+                .to_owned()
+        }
+    };
     Finding::warning(
         Code::PgbouncerFilesMix,
         "PgBouncer opens certificate and key for PostgreSQL one after the other: during a rotation they may be of different sets",
     )
-    .cause("after one such error no client can use the pool for 15 seconds (server_login_retry)")
-    .fix(
-        "set files.pgbouncer = \"pgbouncer_tls.ini\", restart pgsvid, and include that file in PgBouncer's ini instead of its \
-         server_tls_*_file settings (docs/pgbouncer.md)",
+    .cause(format!(
+        "after one such error no client can use the pool for server_login_retry, {}",
+        settings.login_retry()
+    ))
+    .fix(fix)
+}
+
+/// The finding about a PgBouncer that reads the files of `[certificates]` where they are, while they are no usable set: PostgreSQL
+/// keeps what it has loaded, but PgBouncer opens them at each connection. `why` is what is wrong with them.
+#[must_use]
+pub fn unusable_in_place(why: &Finding) -> Finding {
+    Finding::failure(
+        Code::PgbouncerFilesUnusable,
+        "PgBouncer opens the files of [certificates] at each connection to PostgreSQL, and they cannot be used: clients of the pool wait, \
+         then read `client_login_timeout (server down)`",
     )
+    .because_of(why.clone())
 }
 
 /// Judges what was seen. Anybody who answers at the address can send an alert, so an alert proves nothing.
@@ -394,7 +445,11 @@ mod tests {
     #[test]
     fn files_towards_clients_count_where_tls_is_on_and_the_ca_where_it_is_asked_for() {
         let of = |mode: &str, client| {
-            concerns(&settings(&[("client_tls_sslmode", mode)]), &files(client, UNSET), None)
+            concerns(
+                &settings(&[("client_tls_sslmode", mode)]),
+                &files(client, UNSET),
+                Supply::Names,
+            )
         };
         assert_eq!(codes(&of("disable", [Lead::Elsewhere; 3])), []);
         assert_eq!(codes(&of("require", PUBLISHED)), []);
@@ -403,7 +458,7 @@ mod tests {
         let wrong = (Code::PgbouncerSettingElsewhere, true);
         assert_eq!(codes(&of("verify-full", without_ca)), [wrong]);
         for lead in [Lead::Elsewhere, Lead::Missing, Lead::Generation] {
-            assert_eq!(codes(&of("require", [lead; 3])), [wrong; 3], "{lead:?}");
+            assert_eq!(codes(&of("require", [lead; 3])), [wrong], "{lead:?}");
         }
     }
 
@@ -415,16 +470,66 @@ mod tests {
             ("server_tls_cert_file", "/a"),
         ]);
         let pinned = files([Lead::Generation; 3], [Lead::Generation; 3]);
-        assert_eq!(codes(&concerns(&on, &pinned, Some(Path::new("/part")))), []);
+        assert_eq!(codes(&concerns(&on, &pinned, Supply::Part(Path::new("/part")))), []);
         let stable = files(PUBLISHED, PUBLISHED);
         assert_eq!(
-            codes(&concerns(&on, &stable, Some(Path::new("/part")))),
+            codes(&concerns(&on, &stable, Supply::Part(Path::new("/part")))),
             [(Code::PgbouncerFilesMix, false)]
         );
         let others = files(PUBLISHED, [Lead::Elsewhere; 3]);
         let wrong = (Code::PgbouncerSettingElsewhere, false);
         let gone = files(PUBLISHED, [Lead::Published, Lead::Missing, Lead::Published]);
-        assert_eq!(codes(&concerns(&on, &gone, None)), [(Code::PgbouncerSettingElsewhere, true)]);
-        assert_eq!(codes(&concerns(&on, &others, Some(Path::new("/part")))), [wrong; 3]);
+        assert_eq!(
+            codes(&concerns(&on, &gone, Supply::Names)),
+            [(Code::PgbouncerSettingElsewhere, true)]
+        );
+        assert_eq!(codes(&concerns(&on, &others, Supply::Part(Path::new("/part")))), [wrong]);
+    }
+
+    #[test]
+    fn q04_a_remedy_fits_the_way_pgbouncer_gets_its_sets_and_the_pause_is_its_own() {
+        let with = |retry: &str| {
+            settings(&[
+                ("client_tls_sslmode", "require"),
+                ("server_tls_sslmode", "verify-full"),
+                ("server_tls_cert_file", "/a"),
+                ("server_login_retry", retry),
+            ])
+        };
+        let one = |retry: &str, supply| {
+            let mut found = concerns(&with(retry), &files(PUBLISHED, PUBLISHED), supply);
+            assert_eq!(codes(&found), [(Code::PgbouncerFilesMix, false)]);
+            let found = found.remove(0);
+            (found.cause.unwrap_or_default(), found.fix.unwrap_or_default())
+        };
+        let (cause, fix) = one("1", Supply::InPlace);
+        assert!(cause.ends_with(" 1 s"), "{cause}");
+        assert!(fix.contains("files.directory"), "{fix}");
+        let (cause, fix) = one("15", Supply::Names);
+        assert!(cause.ends_with(" 15 s") && fix.contains("files.pgbouncer"), "{cause} {fix}");
+        let (_, fix) = one("15", Supply::Part(Path::new("/part")));
+        assert!(fix.contains("%include /part") && !fix.contains("files.pgbouncer"), "{fix}");
+    }
+
+    #[test]
+    fn q26_six_wrong_paths_are_one_failure_and_one_warning_with_a_remedy_each() {
+        let on = settings(&[
+            ("client_tls_sslmode", "verify-full"),
+            ("server_tls_sslmode", "verify-full"),
+            ("server_tls_cert_file", "/a"),
+        ]);
+        let elsewhere = files([Lead::Elsewhere; 3], [Lead::Elsewhere; 3]);
+        for supply in [Supply::Names, Supply::InPlace] {
+            let found = concerns(&on, &elsewhere, supply);
+            let code = Code::PgbouncerSettingElsewhere;
+            assert_eq!(codes(&found), [(code, true), (code, false)]);
+            let text = &found[0].text;
+            assert!(text.contains("client_tls_key_file") && !text.contains("server_"), "{text}");
+            let fix = found[0].fix.as_deref().unwrap_or_default();
+            assert!(
+                fix.contains("`pgsvid setup pgbouncer-ini`") && fix.contains("%include"),
+                "{fix}"
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::survey::{Lead, PublishedPaths, Viewpoint, lead};
 use crate::verify::ClientSettings;
 
 /// The settings that are kept.
-const KEPT: [&str; 19] = [
+const KEPT: [&str; 20] = [
     "admin_users",
     "auth_file",
     "auth_hba_file",
@@ -20,6 +20,7 @@ const KEPT: [&str; 19] = [
     "conffile",
     "listen_addr",
     "listen_port",
+    "server_login_retry",
     "server_tls_ca_file",
     "server_tls_cert_file",
     "server_tls_key_file",
@@ -104,6 +105,16 @@ impl Settings {
     pub fn clients(known: Option<&Self>) -> ClientSettings {
         let asks = known.is_some_and(|known| known.client_tls() == ClientTls::WithCertificate);
         ClientSettings { asks, revocation: false, nameless: true }
+    }
+
+    /// For how long it admits nobody to a pool after it could not connect to PostgreSQL, for people.
+    #[must_use]
+    pub fn login_retry(&self) -> String {
+        match self.value("server_login_retry") {
+            "" => "15 s by default".to_owned(),
+            "1" => "1 s".to_owned(),
+            seconds => format!("{} s", pgsvid_base::text::shown(seconds)),
+        }
     }
 
     /// Whether it shows a certificate to PostgreSQL.

@@ -18,6 +18,7 @@ mod revocation;
 mod server_log;
 mod server_process;
 mod withheld;
+mod without_tls;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -37,6 +38,7 @@ pub use revocation::{Revocation, among_lists, revocation};
 pub use server_log::{Reloaded, last_reload};
 pub use server_process::is_elsewhere;
 pub use withheld::{Withheld, withheld};
+pub use without_tls::start_without_tls;
 
 use self::following::follows;
 use crate::sql::{self, Setting, TlsSettings};

@@ -1,11 +1,10 @@
-//! How to start a server that does not start because the files of a set-up are missing, while only a running server can
-//! revert that set-up.
+//! How to start a server that does not start because the files of its TLS are missing or do not fit together.
 
 use std::path::{Path, PathBuf};
 
-use crate::files;
 use crate::sql;
-use crate::text::argument;
+use pgsvid_base::files;
+use pgsvid_base::text::argument;
 
 /// Where Debian's packages keep the configuration of clusters: a directory for each version, and one for each cluster in it.
 const CLUSTERS: &str = "/etc/postgresql";
@@ -13,7 +12,8 @@ const CLUSTERS: &str = "/etc/postgresql";
 const LARGEST: u64 = 1024 * 1024;
 
 /// The command that starts a stopped server once without TLS, because its files may be missing.
-pub(super) fn start(server: &sql::Settings) -> String {
+#[must_use]
+pub fn start_without_tls(server: &sql::Settings) -> String {
     match cluster(Path::new(CLUSTERS), server.port) {
         Some((version, name)) => format!(
             "sudo pg_ctlcluster {} {} start -o '-c ssl=off'",
