@@ -271,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn b144_values_that_the_kernel_refuses_are_flaws() {
+        for (keyword, most) in KEEPALIVES {
+            for wrong in ["0", "-1", &(most + 1).to_string()] {
+                assert_eq!(found(&[(keyword, wrong)]), [(keyword, Effect::Refused)], "{wrong}");
+                assert_eq!(found(&[(keyword, wrong), ("keepalives", "0")]), []);
+            }
+            assert_eq!(found(&[(keyword, "1")]), []);
+            assert_eq!(found(&[(keyword, &most.to_string())]), []);
+        }
+        let engine = [("sslkey", Effect::Refused)];
+        assert_eq!(found(&[("sslkey", "/tmp/pg:x/key.pem")]), engine);
+    }
+
+    #[test]
     fn f19_values_that_libpq_takes_are_no_flaws() {
         for given in [
             &[][..],

@@ -199,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn b141_a_key_whose_path_libpq_takes_for_an_engine_is_refused() {
+        let in_directory = |directory: &str| {
+            let (file, name) = ("pg_service.conf".to_owned(), "products".to_owned());
+            Settings::new(file, name, BTreeMap::new(), &names(), Path::new(directory))
+        };
+        assert!(in_directory("/tmp/pg").is_ok());
+        let refused = in_directory("/tmp/pg:client").unwrap_err();
+        assert_eq!(refused, Invalid::Engine("/tmp/pg:client/svid_key.pem".to_owned()));
+    }
+
+    #[test]
     fn a_configured_sslmode_stays() {
         let settings = service(&[("sslmode", "verify-ca")]).unwrap();
         assert_eq!(settings.options["sslmode"], "verify-ca");

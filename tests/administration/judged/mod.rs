@@ -1,6 +1,7 @@
 //! What `check` reports about a PostgreSQL, each time compared with what PostgreSQL itself does.
 
 mod clients_own;
+mod companions;
 mod curves;
 mod daemon;
 mod inputs;

@@ -174,6 +174,10 @@ fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) 
     }
 }
 
+fn map_file(access: &Access) -> MapFile {
+    MapFile { path: access.ident.clone(), published: access.published.clone() }
+}
+
 fn found(text: String, missing: Admission<'_>, settings: &Settings, access: &Access) -> Finding {
     let [line, mapping] = settings.admitting_lines(missing.map.unwrap_or("pgsvid"));
     let ident = map_file(access);
