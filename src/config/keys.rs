@@ -119,7 +119,7 @@ pub(super) const FILES_DIRECTORY: Key =
     Key::new(
         "files.directory",
         Default::Required,
-        "where to publish; with `[certificates]` it may be missing: then the files are read where they are",
+        "where to publish. With `[certificates]` you may leave it out. pgsvid then publishes nothing: PostgreSQL reads the files where they are",
     )
         .flag("--directory")
         .short("-d")
@@ -162,7 +162,7 @@ pub(super) const FILES_KEEP_AT_MOST: Key =
 pub(super) const FILES_PUBLISH_EVERY: Key = Key::new(
     "files.publish_every",
     Default::Text("5s"),
-    "for SVIDs that change without end: after 120 in a row, only the newest is published once per this time. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
+    "limits publications when SVIDs keep changing: after 120 in a row, only the newest is published once per this time. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
 );
 pub(super) const FILES_SEEN_AS: Key = Key::new(
     "files.seen_as",

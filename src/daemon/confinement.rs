@@ -328,8 +328,7 @@ async fn until_replaced(
         for (path, was) in &directories {
             if identity(path).is_some_and(|is| Some(is) != *was) {
                 anyhow::bail!(
-                    "{} was replaced, and the sandbox lets this process connect only to sockets of the old directory; \
-                     it ends, so that the next one can use the new directory",
+                    "{} was replaced. The sandbox allows only the directory that existed at the start, so pgsvid restarts its daemon",
                     path.display()
                 );
             }

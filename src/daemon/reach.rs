@@ -76,8 +76,8 @@ impl Reach {
             };
             if let Some(directory) = left {
                 anyhow::bail!(
-                    "the files of [certificates] are now in {}, which did not exist when this process entered its sandbox; it \
-                     ends, so that the next one can read them",
+                    "the files of [certificates] are now in {}, which did not exist at the start; \
+                     pgsvid restarts its daemon to get access to the new directory",
                     directory.display()
                 );
             }

@@ -47,7 +47,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
         .cause(system(error))
         .fix("run pgsvid as root, or as that user; or leave hooks.user out"),
         End::Busy if hook.action == Action::Application => {
-            failure(Code::HookUnanswered, format!("the {name} cannot be told yet: it ends because of an earlier set, or would be ended by the signal"))
+            failure(Code::HookUnanswered, format!("the {name} cannot be signalled yet: it is still ending, or does not handle the signal"))
                 .fix("wait until it has started; if it does not handle the signal, choose another --on-rotation")
         }
         End::Busy => failure(Code::HookUnanswered, format!("the hook {name} still runs for an earlier set"))

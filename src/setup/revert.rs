@@ -8,7 +8,7 @@ use super::apply::{Examined, examine};
 use super::carry_out::{Edit, Work};
 use super::owner::Owner;
 use super::record::{self, Record, Undo};
-use super::values::setting;
+use super::values::{OFF, SSL, setting};
 use super::{Error, Settings, block, by_hand};
 use crate::sql::{TLS_SETTINGS, statements};
 use crate::text::{argument, harmless, shown};
@@ -102,8 +102,20 @@ impl Revert {
             let path = shown(&path.display().to_string());
             let _ = writeln!(text, "  file     {path}: the marked block is removed");
         }
-        for (name, before) in &self.work.settings {
-            let statement = setting(name, before.as_deref());
+        let settings = &self.work.settings;
+        if settings.iter().any(|(name, _)| name != SSL) {
+            let off = statements::alter_system(SSL, OFF);
+            let _ = writeln!(text, "  setting  {off}   (while the others change)");
+        }
+        let (ssl, files): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name == SSL);
+        let before = |(name, before): &(String, Option<String>)| setting(name, before.as_deref());
+        let mut statements: Vec<_> = files.into_iter().chain(ssl.clone()).map(before).collect();
+        if !settings.is_empty() && ssl.is_empty() {
+            let altered = self.server.server.altered.get(SSL);
+            let altered = altered.filter(|value| !(self.record.altering && *value == OFF));
+            statements.push(setting(SSL, altered.map(String::as_str)));
+        }
+        for statement in statements {
             let _ = writeln!(text, "  setting  {}", harmless(&statement));
         }
         if !self.work.settings.is_empty() || !self.work.files.is_empty() {
@@ -237,8 +249,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             ));
         } else if !undoing(&session.user).contains(&undo.statement) {
             todo.left.push(format!(
-                "{statement}: setup does nothing with role {} that this undoes; if it was applied for another role, \
-                 name that one with --user",
+                "{statement}: this statement does not belong to role {}: use --user with the right role",
                 session.user
             ));
         } else if undo.done {

@@ -154,7 +154,7 @@ impl Consumer {
         }
     }
 
-    /// The verdict that holds now: a certificate that was current may have expired since, without any event.
+    /// The verdict at `now`. A certificate may expire without an event.
     #[must_use]
     pub fn verdict_at(&self, now: SystemTime) -> Option<Verdict> {
         let accepted = matches!(self.verdict, Some(Verdict::Current | Verdict::OldAuthorities));

@@ -126,9 +126,7 @@ pub enum Rejection {
     #[error("the SVID is valid only from {}", rfc3339(*.0))]
     NotYetValid(SystemTime),
     /// OpenSSL accepts no path from the leaf to a root of the bundle.
-    #[error(
-        "the leaf is not signed through its chain by an authority of the bundle as OpenSSL requires: {0}"
-    )]
+    #[error("OpenSSL finds no path from the leaf to a root of the bundle: {0}")]
     Unsigned(Refusal),
 }
 

@@ -111,7 +111,7 @@ impl Postgres {
                 .is_some_and(|object| object.starts_with(diagnose::AT_A_START));
             let uncertain = matches!(
                 found.code,
-                Code::SslSettingSuspect | Code::TlsFilesWithheld | Code::TlsFileOutOfReach
+                Code::SslSettingSuspect | Code::TlsFilesOutsideSandbox | Code::TlsFileOutOfReach
             );
             found.severity == Severity::Failure && !for_a_start_alone && !uncertain
         });

@@ -24,8 +24,8 @@ pub(super) enum Step {
     Create,
     /// It does not exist, and has to.
     Missing,
-    /// These fields differ; none does if only the record of who has set them differs. Others have set them: managers of other names
-    /// (`by`), or one that applies under the name of this one (`is_own`).
+    /// These fields differ. The list is empty if only the record of who has set them differs. `by` has the other managers that
+    /// have set them. `is_own`: another program applies under pgsvid's own manager name.
     Apply { fields: Vec<String>, by: Vec<String>, is_own: bool },
     /// Another manager applies these fields.
     Owned { fields: Vec<String>, by: Vec<String> },

@@ -124,17 +124,17 @@ fn secrets(config: &Config) -> Vec<Finding> {
     told.collect()
 }
 
-/// The clients that log in, and the servers that are only looked at.
+/// The clients that log in, and the servers that are only probed.
 fn others(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for client in &config.rotation.clients {
-        let text = format!("client {}: {}, after each publication", client.name, client.shown());
+        let text = format!("{}: logs in after each publication", client.shown());
         findings.push(Finding::ok(Code::Configuration, text));
     }
     for served in &config.rotation.served {
         let within = timing::shortly(served.within);
         let text = format!(
-            "{} is looked at, and should serve each set within {within} of its hand-over",
+            "pgsvid probes {}; it should serve each set within {within} after publication",
             served.shown()
         );
         findings.push(Finding::ok(Code::Configuration, text));

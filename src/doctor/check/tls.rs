@@ -139,7 +139,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     {
         let takes = match served.proof() {
             Proof::Key => {
-                ", and accepts it from a client: the signing authority's key is the published one"
+                "; PostgreSQL also accepts the published certificate from a client, so it has loaded the authority that signed it"
             }
             Proof::Names | Proof::Issuer | Proof::Nothing => "",
         };

@@ -53,7 +53,7 @@ pub enum Flaw {
     Proxy,
     /// A key that OpenSSL does not serve.
     #[error(
-        "the key is broken, weak, or of a type that is not supported after a leaf (supported are EC P-256, P-384 and \
+        "the key is broken, weak, or of a type that is not supported in an intermediate (supported are EC P-256, P-384 and \
          P-521, RSA from 2048 bits, Ed25519)"
     )]
     Key,
@@ -82,12 +82,12 @@ pub(crate) mod tag {
     pub(crate) const SEQUENCE: u8 = 0x30;
     pub(crate) const SET: u8 = 0x31;
 
-    /// `[number]` around a string of bytes.
+    /// Context tag `[number]`, primitive.
     pub(crate) const fn primitive(number: u8) -> u8 {
         0x80 | number
     }
 
-    /// `[number]` around other elements.
+    /// Context tag `[number]`, constructed.
     pub(crate) const fn constructed(number: u8) -> u8 {
         0xa0 | number
     }

@@ -42,7 +42,7 @@ fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
     let paths = paths.join(", ");
     (!paths.is_empty()).then(|| {
         failure(
-            Code::TlsFilesWithheld,
+            Code::TlsFilesOutsideSandbox,
             format!("pgsvid's sandbox does not let it read {paths}"),
             "let the settings name the published files, then reload; pgsvid check sees more, \
              because it has no sandbox"

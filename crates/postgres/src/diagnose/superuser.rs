@@ -209,10 +209,12 @@ fn concern(
         ),
         LoginBy::SameName => format!(
             "to let only root log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
-             map=superuser` above {here}, and `superuser root {role}` into {}, then reload; after that the user {name} cannot log in \
-             as {role} over the socket, so run the commands that pgsvid prints with sudo -u {name} with sudo alone",
+             map=superuser` above {here}, and `superuser root {role}` into {}, then reload. Then `pgsvid setup apply` and `pgsvid setup \
+             revert` are refused, because they log in as {name} even if root runs them, and `pgsvid check --user {role}` unless root \
+             runs it. Before you use them, remove the line from {here_file} and reload; put it back afterwards",
             argument(&first.role),
-            facts.ident
+            facts.ident,
+            here_file = facts.hba
         ),
         LoginBy::Mapped(line) => format!(
             "let {} line {line} name another user than {name}, such as root, then reload",

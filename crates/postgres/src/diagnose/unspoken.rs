@@ -93,11 +93,11 @@ pub(super) fn no_longer_completes(facts: &Facts, alert: AlertDescription) -> Fin
     Finding::failure(Code::VerdictUnreachable, text)
         .about(alert.clone())
         .cause(format!(
-            "it answers with the alert {alert}, though it has completed a handshake before, and its settings have not changed: something \
-             else may answer there, or OpenSSL is configured otherwise (openssl.cnf)"
+            "it answers with the alert {alert}; before, it has completed a handshake, and its settings have not changed. Possible causes: \
+             another program listens there, or OpenSSL's configuration has changed (openssl.cnf)"
         ))
         .fix(format!(
-            "see what listens at {address} (ss -ltnp), and \"could not accept SSL connection\" in the server log; if that is PostgreSQL \
+            "check what listens at {address} (ss -ltnp), and look for \"could not accept SSL connection\" in the server log; if that is PostgreSQL \
              itself, restart pgsvid"
         ))
 }

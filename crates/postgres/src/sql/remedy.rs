@@ -184,7 +184,7 @@ fn add_lines(settings: &Settings) -> String {
     let role = word(&settings.user);
     if settings.password_file.is_some() {
         return format!(
-            "let it log in with its password: `{line}` above the general lines of pg_hba.conf, then reload"
+            "let role {role} log in with its password: `{line}` above the general lines of pg_hba.conf, then reload"
         );
     }
     // The operating-system user `postgres` logs in as this role without a map so far. The new line of pg_hba.conf names a
@@ -195,7 +195,7 @@ fn add_lines(settings: &Settings) -> String {
         String::new()
     };
     format!(
-        "let uid {uid} log in as it: `{line}` above the general lines of pg_hba.conf, `{mapping}` in pg_ident.conf{own}, then \
+        "let uid {uid} log in as role {role}: `{line}` above the general lines of pg_hba.conf, `{mapping}` in pg_ident.conf{own}, then \
          reload; the uid needs a name where PostgreSQL runs",
         uid = rustix::process::geteuid().as_raw(),
     )
@@ -208,7 +208,7 @@ fn why(refusal: Refusal, settings: &Settings) -> String {
         Refusal::NoLogin => format!("role {user} may not log in (NOLOGIN)"),
         Refusal::Peer => format!(
             "role {user} cannot log in to database {database}: the line of pg_hba.conf that decides does not let pgsvid's \
-             user log in as it"
+             user log in as this role"
         ),
         Refusal::Line => format!(
             "role {user} cannot log in to database {database}: no line of pg_hba.conf matches it over the socket"

@@ -34,12 +34,11 @@ pub struct Access {
     pub mappings: Option<Vec<Mapping>>,
     /// The lines of both files that pgsvid does not understand.
     pub unclear: Vec<Unclear>,
-    /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and reads the next one as a
-    /// part of it, so it reads something else than these rules and mappings.
+    /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and appends the next line to
+    /// it. So it reads other rules and mappings than these.
     pub nul: Option<(PathBuf, usize)>,
-    /// All files that decide about the result: those that were read, directories of `include_dir`, files of
-    /// `include_if_exists` that are missing now, and files of other users that were not read because PostgreSQL's user cannot
-    /// read them.
+    /// All files that decide about the result: those that were read, directories of `include_dir`, and missing files of
+    /// `include_if_exists`. Also files of other users that PostgreSQL's user cannot read; pgsvid has not read them either.
     pub files: Vec<PathBuf>,
 }
 
