@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_entry_is_said() {
+    fn what_is_wrong_with_an_entry_is_reported() {
         let id = r#"spiffe_id = "spiffe://example.org/x""#;
         for (text, words) in [
             (format!("{id}\nrole = 'x'"), "does not say how"),

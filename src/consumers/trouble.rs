@@ -217,7 +217,7 @@ mod tests {
     use crate::finding::Code;
 
     #[test]
-    fn a_trouble_is_told_from_the_next_by_codes_and_objects_and_not_by_sentences() {
+    fn troubles_are_distinguished_by_codes_and_objects_and_not_by_sentences() {
         let found = |code, object: &str, text: &str| [Finding::failure(code, text).about(object)];
         let identity = |found: &[Finding]| identity(Verdict::StillOld, "served", found);
         let first = identity(&found(Code::KeyModeRefused, "/a", "expires in 12s"));

@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_of_sockets_that_is_made_anew_is_noticed_and_another_socket_in_it_is_not() {
+    async fn a_recreated_directory_of_sockets_is_noticed_and_another_socket_in_it_is_not() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("agent");
         std::fs::create_dir(&directory).unwrap();

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_elsewhere_need_not_be_said_again() {
+    fn what_is_reported_elsewhere_is_not_repeated() {
         const RULES: &str = "# why\nlocal all a peer\nlocal all b peer";
         assert!(contains_mappings("m\tx  y\nz", "# why\nm x y"));
         assert!(!contains_mappings("# m x y", "m x y"));

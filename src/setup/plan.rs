@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a51_what_was_cut_off_or_is_pending_is_altered_whatever_is_in_force() {
+    fn a51_settings_that_were_cut_off_or_are_pending_are_altered_with_any_loaded_value() {
         let mut facts = facts();
         facts.published = [true; 3];
         facts.server.tls.ssl.value = "on".to_owned();

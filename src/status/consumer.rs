@@ -126,10 +126,10 @@ impl Consumer {
 
     /// The causes of the problem, then the concerns that are not among them.
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
-        let is_told = |concern: &&Finding| {
+        let is_reported = |concern: &&Finding| {
             self.findings.iter().any(|it| (it.code, &it.object) == (concern.code, &concern.object))
         };
-        self.findings.iter().chain(self.concerns.iter().filter(move |it| !is_told(it)))
+        self.findings.iter().chain(self.concerns.iter().filter(move |it| !is_reported(it)))
     }
 
     /// Records a verdict.

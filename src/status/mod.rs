@@ -220,7 +220,7 @@ impl Status {
     #[must_use]
     pub fn order(&self, now: SystemTime) -> Option<&Finding> {
         let (found, since) = self.order.as_ref()?;
-        naming::is_told(*since, now).then_some(found)
+        naming::is_reported(*since, now).then_some(found)
     }
 
     /// Whether a valid set is published.

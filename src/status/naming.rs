@@ -63,11 +63,11 @@ impl Naming {
             }
         }
         // Forgets names that are back, and names that have been missing for a day.
-        self.lost.retain(|(host, since)| !names.has(host) && is_told(*since, at));
+        self.lost.retain(|(host, since)| !names.has(host) && is_reported(*since, at));
         let differs = |was: fn(&Names, &Names) -> Option<Was>| {
             let names = &names;
             move |(before, since): &mut (Names, SystemTime)| {
-                was(names, before).is_some() && is_told(*since, at)
+                was(names, before).is_some() && is_reported(*since, at)
             }
         };
         self.subject = self.subject.take_if(differs(Names::another_subject));
@@ -84,7 +84,7 @@ impl Naming {
             return Vec::new();
         };
         let missing = names.lacks(&self.wanted);
-        let told = |since: &SystemTime| is_told(*since, at);
+        let told = |since: &SystemTime| is_reported(*since, at);
         let lost = self.lost.iter().filter(|(_, since)| self.wanted.is_empty() && told(since));
         let lost: Vec<String> = lost.map(|(host, _)| host.clone()).collect();
         let since = |change: &Option<(Names, SystemTime)>| {
@@ -132,7 +132,7 @@ pub(super) const CODES: [Code; 4] = [
     Code::SvidSubjectChanged,
 ];
 
-pub(super) fn is_told(since: SystemTime, at: SystemTime) -> bool {
+pub(super) fn is_reported(since: SystemTime, at: SystemTime) -> bool {
     // If the clock was set back, `since` may be in the future: then the change is still reported.
     at.duration_since(since).is_ok_and(|age| age < TOLD) || at < since
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn f34_a_name_that_is_lost_is_told_through_renewals_until_it_is_back() {
+    fn f34_a_name_that_is_lost_is_reported_through_renewals_until_it_is_back() {
         let mut naming = begun(&[]);
         assert!(codes(&naming, START).is_empty());
         for hours in 0..3 {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn f34_a_change_that_was_meant_is_told_for_a_day_from_when_it_was_made() {
+    fn f34_a_change_that_was_meant_is_reported_for_a_day_from_when_it_was_made() {
         let mut naming = begun(&[]);
         naming.published(names("other", &["b"]), START);
         let all = [Code::SvidIdentityChanged, Code::SvidDnsNameLost, Code::SvidSubjectChanged];
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn f35_configured_names_are_told_for_as_long_as_they_are_missing_and_others_are_not() {
+    fn f35_configured_names_are_reported_for_as_long_as_they_are_missing_and_others_are_not() {
         let mut naming = begun(&["a"]);
         naming.published(names("db", &["a"]), START);
         assert!(codes(&naming, START).is_empty(), "nobody wants b");

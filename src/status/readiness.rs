@@ -129,13 +129,15 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
-    let is_told = |it: &&Finding| {
+    let is_reported = |it: &&Finding| {
         let is_failure = it.severity == Severity::Failure;
         consumer.kind == Kind::Served
             || (is_failure && consumer.kind == Kind::Secrets)
             || (is_failure && it.code == Code::ClientCertificatesUnasked)
     };
-    readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
+    readiness
+        .degraded
+        .extend(consumer.concerns.iter().filter(is_reported).map(|it| it.text.clone()));
 }
 
 #[cfg(test)]
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_published_is_degraded_whatever_consumers_serve() {
+    fn a_set_that_cannot_be_published_is_degraded_with_every_verdict() {
         let mut status = published();
         status.consumers[0].judged(Verdict::Current, NOW);
         status.problem = Some("the volume is full".to_owned());

@@ -73,8 +73,8 @@ impl Names {
     /// The SPIFFE ID, if it has changed and both leaves have one.
     #[must_use]
     pub fn another_identity(&self, before: &Self) -> Option<Was> {
-        let is_told = !before.spiffe_id.is_empty() && !self.spiffe_id.is_empty();
-        another(&before.spiffe_id, &self.spiffe_id).filter(|_| is_told)
+        let is_reported = !before.spiffe_id.is_empty() && !self.spiffe_id.is_empty();
+        another(&before.spiffe_id, &self.spiffe_id).filter(|_| is_reported)
     }
 
     /// The CN, if it has changed; otherwise the whole subject, if that has changed.

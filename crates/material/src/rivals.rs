@@ -301,7 +301,7 @@ mod tests {
 
     /// A copy of an authority's name and key identifier, with others of that name before it.
     #[test]
-    fn f57_what_could_not_be_proven_is_told_from_what_could_be_taken_for_another() {
+    fn f57_what_could_not_be_proven_is_distinguished_from_what_could_be_taken_for_another() {
         let genuine = Authority::new("other.org", false).unwrap();
         let twin = |identifier| genuine.twin(identifier).unwrap();
         let copy = twin(KeyIdentifier::Copied);
@@ -322,7 +322,7 @@ mod tests {
 
     /// Renewals of one root come in several trust domains' bundles: their keys are proven once more, within a limit.
     #[test]
-    fn f60_a_root_whose_key_could_not_be_proven_is_told_from_one_with_another_key() {
+    fn f60_a_root_whose_key_could_not_be_proven_is_distinguished_from_one_with_another_key() {
         let genuine = Authority::new("other.org", false).unwrap();
         let renewed = |_| genuine.vouch_for(&genuine, genuine.not_after()).unwrap();
         let renewals: Vec<Certificate> =

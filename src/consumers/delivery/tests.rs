@@ -119,7 +119,7 @@ fn what_a_look_cannot_show_takes_a_reload() {
 }
 
 #[test]
-fn an_obstacle_is_told_once_and_again_after_it_was_gone() {
+fn an_obstacle_is_reported_once_and_again_after_it_was_gone() {
     let now = Instant::now();
     let mut delivery = delivery();
     delivery.begin(&1, true);

@@ -63,7 +63,7 @@ impl Fault {
         Self { is_refused: error.status() == Some(403), cause: error.to_string(), tries: 0 }
     }
 
-    fn is_told(&self) -> bool {
+    fn is_reported(&self) -> bool {
         self.is_refused || self.tries >= TRIES
     }
 }
@@ -141,7 +141,7 @@ impl Following {
 
     /// Why changes of a Secret are not noticed at once; `None` if they are.
     pub(super) fn fault(&self, at: usize) -> Option<Fault> {
-        self.seen.borrow()[at].fault.clone().filter(Fault::is_told)
+        self.seen.borrow()[at].fault.clone().filter(Fault::is_reported)
     }
 
     /// How soon the Secrets are read again because one of them is not watched; `None` if all are.
@@ -170,7 +170,7 @@ impl Following {
 
     fn news(&mut self) -> Vec<usize> {
         let seen = self.seen.borrow_and_update();
-        let told = |report: &Report| report.fault.as_ref().is_some_and(Fault::is_told);
+        let told = |report: &Report| report.fault.as_ref().is_some_and(Fault::is_reported);
         let is_news = |at: &usize| {
             let known = &self.secrets[*at];
             if told(&seen[*at]) != told(&self.handled[*at]) {

@@ -213,10 +213,10 @@ impl Served {
         let failed = self.failed.as_ref().filter(|_| !addresses.is_empty());
         let left_out = self.instances.left_out;
         let concerns = explain::concerns(&self.settings, material.leaf(), left_out, failed);
-        let is_told = |found: &&Finding| {
+        let is_reported = |found: &&Finding| {
             self.concerns.iter().any(|it| (it.code, &it.object) == (found.code, &found.object))
         };
-        for found in concerns.iter().filter(|found| !is_told(found)) {
+        for found in concerns.iter().filter(|found| !is_reported(found)) {
             report::concern(label, &self.settings, found);
         }
         self.concerns = concerns;

@@ -145,12 +145,12 @@ impl<A: Agent> Supervisor<A> {
             }
             Ended::Overdue => {
                 self.tell_overdue();
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
                 Pace::AtOnce
             }
             Ended::Early => {
                 debug!("asking again for the identity that was not valid yet");
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
                 Pace::AtOnce
             }
             Ended::Replaced => {
@@ -159,7 +159,7 @@ impl<A: Agent> Supervisor<A> {
             }
             Ended::Leapt(by) => {
                 info!(event = "clock-changed", %by, "the clock was set, or the machine has slept; reconnecting");
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
                 Pace::AtOnce
             }
             Ended::Failed(error) => match error.class() {
@@ -172,7 +172,7 @@ impl<A: Agent> Supervisor<A> {
                 Class::NotRegistered => {
                     self.source.persist();
                     self.withdraw();
-                    self.renewal.begin_anew(None, self.clocks.now());
+                    self.renewal.begin_again(None, self.clocks.now());
                     Pace::Slowly
                 }
                 Class::Transient => {

@@ -24,7 +24,7 @@ fn how_many(usual: usize) -> usize {
 }
 
 #[test]
-fn a29_what_openssl_loads_is_taken_however_odd() {
+fn a29_odd_certificates_that_openssl_loads_are_accepted() {
     let public = public_authorities();
     let samples = || SAMPLES.iter().chain(&public);
     let mut questions = Questions::default();

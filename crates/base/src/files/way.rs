@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f42_every_directory_is_told_in_which_a_link_decides_where_a_path_leads() {
+    fn f42_every_directory_is_reported_in_which_a_link_decides_where_a_path_leads() {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().canonicalize().unwrap();
         let at = |path: &str| root.join(path);

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn f23_groups_that_clients_do_not_offer_are_told_from_those_that_they_may() {
+    fn f23_groups_that_clients_do_not_offer_are_distinguished_from_those_that_they_may() {
         let uncommon = |version, values: &[(&str, &str)]| {
             without_clients(&with(version, values), &session()).is_some()
         };

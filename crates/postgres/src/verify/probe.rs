@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_server_has_shown_counts_however_it_takes_its_leave() {
+    async fn what_a_server_has_shown_counts_with_every_end_of_the_connection() {
         let authority = Authority::new("example.org", false).unwrap();
         let issue = || authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
         let assert_shown = |answer: &Answer, svid: &Svid, how: &str| match answer {

@@ -112,7 +112,7 @@ fn v05_a_field_that_another_manager_applies_is_not_taken() {
 }
 
 #[test]
-fn v06_an_immutable_secret_is_told_unless_it_is_right() {
+fn v06_an_immutable_secret_is_reported_unless_it_is_right() {
     assert_eq!(step(Some(&live(|it| it["immutable"] = json!(true)))), Step::Nothing);
     let other = live(|it| {
         it["immutable"] = json!(true);
@@ -157,7 +157,7 @@ fn v18_a_field_that_is_no_longer_configured_is_given_up() {
 }
 
 #[test]
-fn v04_a_field_that_another_pgsvid_has_applied_is_told_apart() {
+fn v04_a_field_that_another_pgsvid_has_applied_is_distinguished() {
     // It is still recorded for the manager's name, although the value is another one.
     let applied = live(|it| it["data"]["tls.crt"] = json!("eA=="));
     let fields = vec!["data.tls.crt".to_owned()];

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_another_one_once_it_was_made_anew_or_got_another_mode() {
+    async fn a_socket_is_another_one_once_it_was_recreated_or_got_another_mode() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         let (watching, task) = Watching::start().unwrap();
