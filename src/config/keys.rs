@@ -543,7 +543,7 @@ pub(super) const KUBERNETES_SERVER: Key = Key::new(
 pub(super) const KUBERNETES_CA_FILE: Key = Key::new(
     "kubernetes.ca_file",
     Default::Text("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
-    "path of a PEM file with the authorities that may vouch for it",
+    "path of a PEM file with the authorities that may have signed it",
 );
 pub(super) const KUBERNETES_TOKEN_FILE: Key = Key::new(
     "kubernetes.token_file",

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::Unasked;
+use super::attempt::ReloadSession;
 use super::client::Client;
 use super::kind::Kind;
 use super::postgres::Postgres;
@@ -294,7 +294,7 @@ impl Consumer {
     }
 
     /// Queries what has changed at the consumer, over the session that an attempt has left open. Only PostgreSQL's leave one.
-    pub(crate) async fn ask(&mut self, unasked: Unasked) {
+    pub(crate) async fn ask(&mut self, unasked: ReloadSession) {
         if let Kind::Postgres(postgres) = &mut self.kind {
             postgres.ask(&mut self.delivery, unasked).await;
         }

@@ -14,7 +14,7 @@ use crate::consumers::delivery::Asked;
 use crate::consumers::fake::{Behaviour, Call, Done, Fake};
 use crate::hooks::Hook;
 use crate::publish::{self, Publisher, model::settings};
-use crate::source::Standing;
+use crate::source::SourceDetails;
 use crate::source::workload_api::{AgentState, Connection};
 use crate::verify::Verdict;
 
@@ -64,7 +64,7 @@ impl Running {
             calls.push(receiver);
         }
         let (source, state) =
-            watch::channel(SourceState::new(Standing::Agent(AgentState::default())));
+            watch::channel(SourceState::new(SourceDetails::Agent(AgentState::default())));
         let again = Arc::new(Notify::new());
         let watching = Watching::blind();
         let settings = Settings {

@@ -123,7 +123,7 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let existing = server.roles.get(role);
     match existing.map(|role| role.can_log_in) {
         None => sql(statements::create_role(role), statements::drop_role(role)),
-        Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
+        Some(false) => sql(statements::let_log_in(role), statements::forbid_login(role)),
         Some(true) => {}
     }
     if !server.may_reload {

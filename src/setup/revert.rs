@@ -22,12 +22,12 @@ pub struct Revert {
     /// A description of a set-up by hand, for people.
     by_hand: String,
     record: Record,
-    work: Todo,
+    work: UndoSteps,
 }
 
 /// What there is to undo.
 #[derive(Debug, Default)]
-struct Todo {
+struct UndoSteps {
     /// Files, from which setup's block will be removed.
     files: Vec<Edit>,
     /// Settings, and their old values.
@@ -147,7 +147,7 @@ impl Revert {
     }
 }
 
-async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
+async fn take_back(work: &mut Work<'_>, todo: &UndoSteps) -> Result<(), Error> {
     // In reverse order: lines that let a role in are removed before the role.
     work.edit_files(&todo.files).await?;
     work.record.files.retain(|path, _| todo.unread.contains(path));
@@ -190,9 +190,9 @@ async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, R
 
 /// The parts of the record that can be undone: only what setup does on this server with these settings. The rest is reported,
 /// and left unchanged on the server.
-fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
+fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<UndoSteps, Error> {
     let Examined { server, place, .. } = examined;
-    let mut todo = Todo::default();
+    let mut todo = UndoSteps::default();
     for path in record.files.keys() {
         let name = shown(&path.display().to_string());
         let now = match place.file(path) {
@@ -272,7 +272,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
 fn undoing(role: &str) -> [String; 4] {
     [
         statements::drop_role(role),
-        statements::let_not_log_in(role),
+        statements::forbid_login(role),
         statements::revoke_reload(role),
         statements::revoke_reserve(role),
     ]

@@ -171,7 +171,7 @@ impl Status {
         let Some(published) = &self.published else { return found.fix(entries::SEVERAL_AGENTS) };
         let uid = rustix::process::geteuid().as_raw();
         let names = published.dns_names.iter().map(String::as_str);
-        let (words, command) = entries::again(&published.spiffe_id, uid, names);
+        let (words, command) = entries::recreate_command(&published.spiffe_id, uid, names);
         found.fix(words).command_if_any(command)
     }
 

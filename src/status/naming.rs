@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::entries;
 use crate::finding::{Code, Finding};
-use crate::material::{Expectations, Names, Was};
+use crate::material::{Changed, Expectations, Names};
 
 /// How long a change that may be intended, or is long over, is reported.
 const TOLD: Duration = Duration::from_secs(86_400);
@@ -55,23 +55,23 @@ impl Naming {
             let lost: Vec<_> =
                 names.lacks(&before.hosts).into_iter().filter(|host| !known(host)).collect();
             self.lost.extend(lost.into_iter().map(|host| (host, at)));
-            if self.subject.is_none() && names.another_subject(&before).is_some() {
+            if self.subject.is_none() && names.subject_change(&before).is_some() {
                 self.subject = Some((before.clone(), at));
             }
-            if self.identity.is_none() && names.another_identity(&before).is_some() {
+            if self.identity.is_none() && names.identity_change(&before).is_some() {
                 self.identity = Some((before, at));
             }
         }
         // Forgets names that are back, and names that have been missing for a day.
         self.lost.retain(|(host, since)| !names.has(host) && is_reported(*since, at));
-        let differs = |was: fn(&Names, &Names) -> Option<Was>| {
+        let differs = |was: fn(&Names, &Names) -> Option<Changed>| {
             let names = &names;
             move |(before, since): &mut (Names, SystemTime)| {
                 was(names, before).is_some() && is_reported(*since, at)
             }
         };
-        self.subject = self.subject.take_if(differs(Names::another_subject));
-        self.identity = self.identity.take_if(differs(Names::another_identity));
+        self.subject = self.subject.take_if(differs(Names::subject_change));
+        self.identity = self.identity.take_if(differs(Names::identity_change));
         self.now = Some(names);
         self.is_published = true;
     }
@@ -93,9 +93,9 @@ impl Naming {
         let identity = since(&self.identity).filter(|_| !self.is_pinned);
         [
             (!missing.is_empty()).then(|| of_missing(&missing, names)),
-            identity.and_then(|before| names.another_identity(&before)).map(of_identity),
+            identity.and_then(|before| names.identity_change(&before)).map(of_identity),
             (!lost.is_empty()).then(|| of_lost(&lost, names)),
-            since(&self.subject).and_then(|before| names.another_subject(&before)).map(of_subject),
+            since(&self.subject).and_then(|before| names.subject_change(&before)).map(of_subject),
         ]
         .into_iter()
         .flatten()
@@ -171,8 +171,8 @@ fn of_lost(lost: &[String], names: &Names) -> Finding {
     finding.command_if_any(entries::add_hosts(&names.spiffe_id, lost))
 }
 
-fn of_subject(was: Was) -> Finding {
-    let Was { before, now } = was;
+fn of_subject(was: Changed) -> Finding {
+    let Changed { before, now } = was;
     let text = format!(
         "the published certificate's subject is {}, but was {}: `cert` uses it as the role, so a login with it may be \
          refused, or get another role",
@@ -185,8 +185,8 @@ fn of_subject(was: Was) -> Finding {
     )
 }
 
-fn of_identity(was: Was) -> Finding {
-    let Was { before, now } = was;
+fn of_identity(was: Changed) -> Finding {
+    let Changed { before, now } = was;
     let text = format!(
         "the SPIFFE ID is {}, but was {}: servers and clients that expect the old one do not accept this one",
         cut(&now),

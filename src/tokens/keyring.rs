@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
+use super::last_failure::LastFailure;
 use super::output::Output;
-use super::pace::Pace;
+use super::pace::RepairBudget;
 use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
-use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
 use crate::timing;
@@ -29,8 +29,8 @@ pub(super) struct Keyring {
     pub(super) output: Output,
     pub(super) repair: Repair,
     pub(super) state: TokenFile,
-    told: Told,
-    pace: Pace,
+    told: LastFailure,
+    pace: RepairBudget,
     /// When a write that has failed is tried again.
     pub(super) retry: Option<Due>,
 }
@@ -40,7 +40,7 @@ impl Keyring {
         let file = settings.file.path.display().to_string();
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::of_bundle(settings.file));
-        let (repair, told, pace) = (Repair::new(), Told::default(), Pace::new());
+        let (repair, told, pace) = (Repair::new(), LastFailure::default(), RepairBudget::new());
         Self { format, output, repair, state, told, pace, retry: None }
     }
 

@@ -11,13 +11,13 @@ const EACH: Duration = Duration::from_secs(30);
 
 /// The changes that are left.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RepairBudget {
     left: u32,
     /// Since when time counts towards another one.
     since: Instant,
 }
 
-impl Pace {
+impl RepairBudget {
     pub(super) fn new() -> Self {
         Self { left: AT_ONCE, since: Instant::now() }
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn b122_some_changes_come_at_once_and_then_one_in_half_a_minute() {
-        let (mut pace, start) = (Pace::new(), Instant::now());
+        let (mut pace, start) = (RepairBudget::new(), Instant::now());
         let mut changes = 0;
         for second in 0..3600 {
             changes += u32::from(pace.take(start + Duration::from_secs(second)).is_ok());

@@ -214,7 +214,7 @@ fn other() -> Entry {
     Entry::new(OTHER).dns("other.example.org")
 }
 
-/// SPIRE promises no order, and lists SVIDs anew after each change of an entry.
+/// SPIRE promises no order, and lists SVIDs again after each change of an entry.
 #[test]
 fn f36_of_several_svids_the_published_one_is_kept_in_any_order() {
     let place = Place::new();

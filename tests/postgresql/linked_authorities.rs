@@ -85,7 +85,7 @@ fn f45_what_a_link_leads_to_is_noticed_wherever_it_lies() {
 
     authority = Authority::new("corporate.example", false).unwrap();
     linked.elsewhere.write("share/v1/ca.crt", authority.root_pem(), 0o644);
-    linked.wait_published(&authority, "the file is written anew in its place");
+    linked.wait_published(&authority, "the file is written again in its place");
 
     authority = linked.write("share/v2/ca.crt");
     linked.link("v2", "share/current");

@@ -242,8 +242,9 @@ const FILES: &str = "src/source/files/mod.rs";
 const ALARM: &str = "src/daemon/alarm.rs";
 const HELD: &str = "src/status/mod.rs";
 
-/// Sentences of pages: the page, the text with `{}` for each constant, and the file and name of each.
-const SENTENCES: &[(&str, &str, &[(&str, &str)])] = &[
+/// A sentence of a page: the page, the text with `{}` for each constant, and the file and name of each.
+type Sentence = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+const SENTENCES: &[Sentence] = &[
     (
         "docs/certificates.md",
         "once none of them has changed for {} ({} on NFS, FUSE and the like)",

@@ -383,7 +383,7 @@ codes! {
     PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one was published";
     LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows";
     ServedValidity, "served-certificate-validity", "whether the served certificate is valid now";
-    ServedChain, "served-certificate-chain", "whether an authority of the bundle vouches for the served certificate";
+    ServedChain, "served-certificate-chain", "whether an authority of the bundle has signed the served certificate";
     ServedName, "served-certificate-name", "whether sslmode=verify-full accepts the served certificate for the host";
     ServerUnreachable, "server-unreachable", "no server answers at the server's address";
     ServerTlsOff, "server-tls-off", "the server has TLS turned off";
@@ -570,7 +570,7 @@ codes! {
     FileUnreadable, "file-unreadable", "pgsvid cannot read a file, or a part of it";
     InspectionLimited, "inspection-limited", "there are more leaves than pgsvid judges";
     CertificateValidity, "certificate-validity", "whether a certificate is valid now";
-    CertificateChain, "certificate-chain", "whether an authority vouches for the leaf";
+    CertificateChain, "certificate-chain", "whether an authority has signed the leaf";
     IntermediateExpired, "intermediate-expired", "an intermediate certificate has expired";
     AuthorityValidity, "authority-validity", "an authority has expired, or is not valid yet";
     LeafNotFirst, "leaf-not-first", "the leaf is not the first certificate of its file";

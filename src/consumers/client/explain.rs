@@ -53,7 +53,7 @@ pub(super) fn explain(
         Outcome::Tls(why) => (
             Verdict::ServerUntrusted,
             failure(Code::ServerUntrusted, format!("the client does not trust {server}: {why}"))
-                .fix(format!("see what is served: pgsvid probe {}", argument(&end.name))),
+                .fix(format!("check what is served: pgsvid probe {}", argument(&end.name))),
         ),
         Outcome::TooMuch => (
             Verdict::ServerUntrusted,
@@ -203,7 +203,7 @@ fn line_above(settings: &ClientLogin, leaf: &Certificate) -> String {
 /// The server's answer to the certificate in the handshake (RFC 8446, section 6.2; OpenSSL: `ssl_x509err2alert`).
 fn refused_certificate(end: &End, alert: AlertDescription, material: &Material) -> Finding {
     let server = format!("the server at {}", end.address);
-    if let Some(by) = material.fitness().clients {
+    if let Some(by) = material.allowed_uses().clients {
         let warning = Warning::NotForClients(by);
         return Finding::failure(
             Code::SvidNotForClients,
@@ -256,7 +256,7 @@ fn untrusted(end: &End, distrust: &Distrust) -> Finding {
         let text = format!("the client does not trust the server at {}: {distrust}", end.address);
         Finding::failure(code, text).about(end.address.as_str())
     };
-    let probe = format!("see what is served: pgsvid probe {}", argument(&end.name));
+    let probe = format!("check what is served: pgsvid probe {}", argument(&end.name));
     match distrust {
         Distrust::Name(leaf) => found(Code::ServedName)
             .cause(format!(
@@ -285,7 +285,7 @@ fn untrusted(end: &End, distrust: &Distrust) -> Finding {
 fn unreachable(settings: &ClientLogin, end: &End, why: &str) -> Finding {
     if end.is_unresolved {
         return Finding::failure(Code::LoginNameUnresolved, why)
-            .fix("let the name have an address (DNS, /etc/hosts), then restart pgsvid: its sandbox allows no later look-up")
+            .fix("add an address for the name (DNS, /etc/hosts), then restart pgsvid: its sandbox allows no later look-up")
             .about(end.address.as_str());
     }
     let hosts = settings.hosts.len();

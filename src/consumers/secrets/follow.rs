@@ -16,11 +16,11 @@ use crate::timing::Backoff;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A watch that has lasted so long has not failed at once.
 const LASTED: Duration = Duration::from_secs(60);
-/// Shortest pause between two events: a server that sends them without end costs no more than this.
+/// Shortest pause between two events: a server that keeps sending them costs no more than this.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many versions of a Secret are known as pgsvid's own, or as seen.
 const KNOWN: usize = 16;
-/// How often a watch may fail in a row before that is told.
+/// How often a watch may fail in a row before that is reported.
 const TRIES: u32 = 4;
 /// A watch that is open for so long works.
 const HELD: Duration = Duration::from_secs(5);

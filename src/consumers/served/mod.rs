@@ -160,7 +160,7 @@ impl Served {
         let mixed = |at: &IpAddr| self.instances.mixed().filter(|it| it.address == *at);
         let instances = self.instances.iter().map(|(address, it)| status::Instance {
             address: verify::shown_address(&address.to_string(), port),
-            // Not in turns, as the looks show it.
+            // Not alternately, as the looks show it.
             verdict: mixed(address).map_or(it.verdict, |it| it.verdict),
             since: it.since,
             seen: it.seen,
@@ -233,7 +233,7 @@ impl Served {
             verdict: self.instances.verdict().unwrap_or(Verdict::Unreachable),
             leaf,
             findings: Vec::new(),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }

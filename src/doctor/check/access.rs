@@ -63,8 +63,8 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         ),
         (_, None) => return None,
     };
-    let withheld = survey::withheld(&server.session, &read, &homes);
-    misread.extend(withheld.into_iter().map(Misread::Withheld));
+    let outside_sandbox = survey::outside_sandbox(&server.session, &read, &homes);
+    misread.extend(outside_sandbox.into_iter().map(Misread::OutsideSandbox));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }

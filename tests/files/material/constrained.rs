@@ -97,7 +97,7 @@ fn f03_every_refusal_has_a_text() {
     assert!(is_debug_text("NameConstraintViolation") && is_debug_text("found [1, 2]"));
     let faults = [
         Fault::Critical,
-        Fault::NoAuthority,
+        Fault::NotACa,
         Fault::NotForServers,
         Fault::NotForClients,
         Fault::PathLength,
@@ -112,12 +112,12 @@ fn f03_every_refusal_has_a_text() {
         Fault::NameConstraints,
         Fault::TooManyNames,
         Fault::UnsupportedName,
-        Fault::Resources,
+        Fault::ResourceExtension,
     ];
     // A new one has to be added above.
     let known = |fault| match fault {
         Fault::Critical
-        | Fault::NoAuthority
+        | Fault::NotACa
         | Fault::NotForServers
         | Fault::NotForClients
         | Fault::PathLength
@@ -132,8 +132,8 @@ fn f03_every_refusal_has_a_text() {
         | Fault::NameConstraints
         | Fault::TooManyNames
         | Fault::UnsupportedName
-        | Fault::ForNeither
-        | Fault::Resources => true,
+        | Fault::NotForServersOrClients
+        | Fault::ResourceExtension => true,
     };
     assert!(faults.iter().copied().all(known));
     let authority = Which::Authority { serial: "01:02:03".to_owned() };

@@ -110,7 +110,7 @@ fn a29_a_value_in_a_name_is_taken_as_openssl_takes_it() {
     }
 }
 
-/// What is changed is signed anew, so that nothing but the change speaks against it.
+/// What is changed is signed again, so that nothing but the change speaks against it.
 #[test]
 fn a29_a_leaf_with_something_changed_is_taken_only_if_openssl_serves_it() {
     let mut dice = Dice::from_environment("MUTATION_SEED");

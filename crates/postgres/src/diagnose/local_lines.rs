@@ -240,11 +240,12 @@ fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
 mod tests {
     use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::Might;
+    use crate::sql::SuperuserReason;
 
     fn found(hba: &str, ident: &str) -> Vec<Finding> {
         let facts = parsed(hba, ident);
-        let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
+        let superusers =
+            [Superuser { role: "postgres".to_owned(), by: SuperuserReason::Attribute }];
         local_logins(&facts, &["app"], &superusers, "pgsvid")
     }
 

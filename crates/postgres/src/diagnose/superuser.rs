@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::access::{AccessFacts, JudgedMapping, place};
 use super::warning;
-use crate::sql::{HbaRule, Mapping, Might, Superuser, system_user, word};
+use crate::sql::{HbaRule, Mapping, Superuser, SuperuserReason, system_user, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
@@ -244,11 +244,15 @@ fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
 pub fn named(superuser: &Superuser) -> String {
     let role = shown(&superuser.role);
     match &superuser.by {
-        Might::Attribute => role,
-        Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
-        Might::CreateRole => format!("{role} (by CREATEROLE)"),
-        Might::Replication => format!("{role} (by REPLICATION, with wal_level = logical)"),
-        Might::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
+        SuperuserReason::Attribute => role,
+        SuperuserReason::Membership(of) => {
+            format!("{role} (by its membership in {})", shown(&of.role))
+        }
+        SuperuserReason::CreateRole => format!("{role} (by CREATEROLE)"),
+        SuperuserReason::Replication => {
+            format!("{role} (by REPLICATION, with wal_level = logical)")
+        }
+        SuperuserReason::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
     }
 }
 
@@ -269,7 +273,7 @@ mod tests {
             ]),
         };
         let superusers = ["postgres", "svc"]
-            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
+            .map(|role| Superuser { role: role.to_owned(), by: SuperuserReason::Attribute });
         let (concerns, judged) = superuser_logins(&facts, &user, &superusers);
         (concerns.len(), judged)
     }

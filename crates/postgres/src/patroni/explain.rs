@@ -67,7 +67,7 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
             .fix("set patroni.address to restapi.listen of Patroni's configuration"),
         Error::PasswordFile { path, .. } => found(Code::PatroniPasswordFile, format!("the password for {what}: {error}"))
             .about(path.display().to_string())
-            .fix("let patroni.password_file name a file that pgsvid's user can read"),
+            .fix("set patroni.password_file to a file that pgsvid's user can read"),
     }
 }
 
@@ -126,7 +126,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: Option<bool>, now: System
                 "{api} serves a certificate that is not pgsvid's, so pgsvid never asks it to reload"
             ),
             "restapi.certfile names the files of another helper, or another server answers there",
-            "let restapi name the published files (pgsvid setup patroni-yaml), and restart Patroni: a helper that replaces \
+            "set restapi to the published files (pgsvid setup patroni-yaml), and restart Patroni: a helper that replaces \
              its files one by one can end the REST API at any reload",
         ),
         Verdict::StillOld => finding(

@@ -4,8 +4,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::naming::{named_in, without_parents};
+use super::outside_sandbox::Reader as ServersUser;
 use super::server_process;
-use super::withheld::Reader as ServersUser;
 use crate::sql::{self, OTHER_SETTINGS, Setting};
 use pgsvid_base::files;
 

@@ -176,12 +176,12 @@ fn v05_v06_what_will_keep_the_next_set_out_is_seen_before() {
             .push(manager("argocd", "Apply", "tls.crt"));
     });
     assert_eq!(
-        doubts(&typed, &odd, MANAGER),
+        latent_problems(&typed, &odd, MANAGER),
         [
-            Doubt::Kind("Opaque".to_owned()),
-            Doubt::Immutable,
-            Doubt::Owned(vec!["argocd".to_owned()])
+            LatentProblem::Kind("Opaque".to_owned()),
+            LatentProblem::Immutable,
+            LatentProblem::Owned(vec!["argocd".to_owned()])
         ]
     );
-    assert!(doubts(&target(false), &live(|_| {}), MANAGER).is_empty());
+    assert!(latent_problems(&target(false), &live(|_| {}), MANAGER).is_empty());
 }

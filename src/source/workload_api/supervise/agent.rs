@@ -137,6 +137,6 @@ mod tests {
         let gone = timeout(Duration::from_millis(200), agent.another(open)).await;
         assert!(gone.is_err(), "none is no other one");
         let _second = UnixListener::bind(&path).unwrap();
-        assert!(comes(&mut agent, open).await, "it was made anew");
+        assert!(comes(&mut agent, open).await, "it was recreated");
     }
 }
