@@ -436,7 +436,7 @@ fn b124_a_token_of_another_identity_or_signed_by_nobody_is_a_failure() {
 }
 
 #[test]
-fn b123_a_token_beside_files_of_others_is_told() {
+fn b123_a_token_beside_files_of_others_is_reported() {
     let tokens = Tokens::new();
     let _agent = tokens.place.agent().start().unwrap();
     drop(fs::File::create(tokens.file("profile")).unwrap());

@@ -167,7 +167,7 @@ impl Patroni {
             verdict,
             leaf,
             findings: Vec::new(),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }
@@ -233,7 +233,7 @@ impl Patroni {
             return expected.is_ours(&served.leaf);
         }
         let authorities = material.own_authorities();
-        material.name().is_of(&served.leaf)
+        material.name().matches(&served.leaf)
             && verify_path(&served.leaf, &served.rest, authorities, Usage::Server, timing::now())
                 .is_ok()
     }

@@ -155,8 +155,8 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::WithinMount { mode }) => {
             return Some(
                 Finding::warning(Code::DirectoryShared, format!(
-                    "others may rename the directory: it is in a mount with the mode {mode:04o}; accepted because such a \
-                     mount is the pod's own, as an emptyDir is"
+                    "others may rename the directory: it is in a mount with the mode {mode:04o}; accepted: a \
+                     mount such as an emptyDir belongs to this pod alone"
                 ))
                 .fix("if nobody else needs to write, as the owner of the mount's root")
                 .command(format!("chmod 0755 \"$(stat -c %m {})\"", argument(directory))),

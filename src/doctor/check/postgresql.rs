@@ -12,8 +12,8 @@ use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::sql::{
-    self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, Session,
-    Standing, Superuser, TlsSettings, statements,
+    self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, RoleRights,
+    Session, Superuser, TlsSettings, statements,
 };
 use crate::survey::{self, Files, Loading, Reloaded, State};
 
@@ -26,7 +26,7 @@ const RESERVED_CONNECTIONS: u32 = 160_000;
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) settings: TlsSettings,
-    pub(super) standing: Standing,
+    pub(super) standing: RoleRights,
     /// `pg_hba.conf` and `pg_ident.conf` by their views; `None` if the role may not read them.
     pub(super) views: Option<AccessViews>,
     /// Why PostgreSQL could not show them although the role may read them: it cannot read the files.
@@ -354,7 +354,7 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
     findings
 }
 
-fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
+fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &RoleRights) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(minimum @ ("" | "TLSv1" | "TLSv1.1")) = standing.setting("ssl_min_protocol_version")
     {

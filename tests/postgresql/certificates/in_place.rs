@@ -106,7 +106,7 @@ fn entries(place: &Place) -> Vec<String> {
 }
 
 #[test]
-fn z15_a_set_in_place_that_postgresql_refuses_is_told_with_the_file_of_the_other_program() {
+fn z15_a_set_in_place_that_postgresql_refuses_is_reported_with_the_file_of_the_other_program() {
     let (place, pgsvid, _) = in_force();
     let next = place.issue();
     let mark = pgsvid.mark();

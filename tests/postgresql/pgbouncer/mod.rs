@@ -212,7 +212,7 @@ fn q05_check_as_another_user_says_that_the_console_admits_only_pgbouncers() {
 }
 
 #[test]
-fn q06_a_pgbouncer_without_tls_is_told_and_an_edit_of_its_ini_is_loaded() {
+fn q06_a_pgbouncer_without_tls_is_reported_and_an_edit_of_its_ini_is_loaded() {
     let (setup, pgbouncer) = prepared("");
     pgbouncer.configure("client_tls_sslmode = disable\nauth_type = any\n");
     let pgsvid = started(&setup, &[&pgbouncer]);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Viewpoint, is_same};
-use pgsvid_base::files::{Link, way};
+use pgsvid_base::files::{Link, resolve_path};
 
 /// The link that every publication replaces.
 const CURRENT: &str = "..data";
@@ -12,7 +12,7 @@ const CURRENT: &str = "..data";
 /// Whether the absolute path leads through the link in the published directory, as the kernel follows it.
 pub(super) fn follows(path: &Path, directory: &Path) -> bool {
     let is_current = |link: &Link| link.name == CURRENT && is_same(&link.directory, directory);
-    way(path).links.iter().any(is_current)
+    resolve_path(path).links.iter().any(is_current)
 }
 
 /// Where a path leads that a server's setting names.
