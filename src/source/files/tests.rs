@@ -154,8 +154,8 @@ async fn f73_what_is_no_set_is_told_with_the_time_of_that_file_and_not_of_the_se
     certificate.set_modified(SystemTime::UNIX_EPOCH + 30 * year).unwrap();
     stage.says(Code::CertificatesExpired).await;
     let fix = {
-        let state = stage.state.borrow();
-        state.files().unwrap().trouble.clone().unwrap().fix.unwrap()
+        let now = stage.state.borrow();
+        now.files().unwrap().trouble.clone().unwrap().fix.unwrap()
     };
     assert!(fix.contains("last written 2000-"), "{fix}");
 }
