@@ -74,7 +74,7 @@ fn known_lines(choices: &mut Choices<'_>) {
         // The same number of lines as the rule has.
         let gap = text.matches('\n').count();
         ident.push_str(&(fields.join("\t") + &"\n".repeat(gap)));
-        mappings.push(Line::Entry(Mapping { line, map, system_user, role }));
+        mappings.push(Line::Entry(Mapping { line, file: None, map, system_user, role }));
         line += u32::try_from(gap).unwrap();
     }
     let read: Vec<Line<HbaRule>> = parse_hba(&hba).into_iter().map(plain).collect();

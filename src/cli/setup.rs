@@ -185,7 +185,9 @@ fn patroni_yaml(flags: &Flags, environment: &Environment) -> Result<(), Failure>
     let settings = load(flags, "postgres".to_owned(), environment)?;
     let api = Parts::load(flags, environment).map_err(misused)?.patroni;
     let api = api.ok_or_else(|| misused(config::Error::NoPatroni))?;
-    let _ = std::io::stdout().write_all(setup::patroni_yaml(&settings, &api).as_bytes());
+    let yaml = setup::patroni_yaml(&settings, &api)
+        .map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
+    let _ = std::io::stdout().write_all(yaml.as_bytes());
     Ok(())
 }
 

@@ -63,6 +63,10 @@ const INTEGERS: [&str; 6] = [
     "tcp_user_timeout",
 ];
 
+/// The largest values that Linux accepts (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`, `MAX_TCP_KEEPCNT`); the smallest is 1.
+const KEEPALIVES: [(&str, i32); 3] =
+    [("keepalives_idle", 32767), ("keepalives_interval", 32767), ("keepalives_count", 127)];
+
 /// In ascending order. libpq ignores case, and an empty value means no limit.
 const TLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 /// libpq's default for `ssl_min_protocol_version`.
@@ -163,6 +167,23 @@ pub fn flaws(value: impl Fn(&str) -> Option<String>) -> Vec<Flaw> {
         }
     }
     let given = |keyword| value(keyword).unwrap_or_default();
+    if given("sslkey").contains(':') {
+        let why = "libpq takes what stands before the colon as the name of an OpenSSL engine, and loads the library of that name";
+        add("sslkey", Effect::Refused, why.to_owned());
+    }
+    // The kernel refuses other values, and libpq gives up the connection (Linux: `do_tcp_setsockopt`).
+    if integer(&given("keepalives")) != Some(0) {
+        for (keyword, most) in KEEPALIVES {
+            if let Some(number) = value(keyword).and_then(|given| integer(&given))
+                && !(1..=most).contains(&number)
+            {
+                let why = format!(
+                    "Linux accepts 1 to {most}, and libpq gives up each connection over TCP"
+                );
+                add(keyword, Effect::Refused, why);
+            }
+        }
+    }
     if !is_replication(&given("replication")) {
         let why = "PostgreSQL accepts true, false, or database";
         add("replication", Effect::Refused, why.to_owned());
@@ -247,6 +268,20 @@ mod tests {
             given.iter().find(|(known, _)| *known == keyword).map(|(_, value)| (*value).to_owned())
         };
         flaws(value).into_iter().map(|flaw| (flaw.keyword, flaw.effect)).collect()
+    }
+
+    #[test]
+    fn b144_values_that_the_kernel_refuses_are_flaws() {
+        for (keyword, most) in KEEPALIVES {
+            for wrong in ["0", "-1", &(most + 1).to_string()] {
+                assert_eq!(found(&[(keyword, wrong)]), [(keyword, Effect::Refused)], "{wrong}");
+                assert_eq!(found(&[(keyword, wrong), ("keepalives", "0")]), []);
+            }
+            assert_eq!(found(&[(keyword, "1")]), []);
+            assert_eq!(found(&[(keyword, &most.to_string())]), []);
+        }
+        let engine = [("sslkey", Effect::Refused)];
+        assert_eq!(found(&[("sslkey", "/tmp/pg:x/key.pem")]), engine);
     }
 
     #[test]

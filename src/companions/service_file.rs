@@ -59,6 +59,13 @@ pub enum Invalid {
     /// A service cannot name a service.
     #[error("service and servicefile are not allowed in a service file")]
     Nested,
+    /// libpq takes what stands before a colon in `sslkey` as the name of an OpenSSL engine, and loads the library of that name
+    /// (PostgreSQL: `fe-secure-openssl.c`, `initialize_SSL`).
+    #[error(
+        "the path of the private key, {0}, has a colon: libpq would take what stands before it as the name of an OpenSSL engine, and load \
+         the library of that name; choose a directory and a file name without a colon"
+    )]
+    Engine(String),
     /// Too long for libpq.
     #[error(
         "the line of {keyword} would have {length} bytes, more than the {LONGEST_LINE} that libpq reads"
@@ -99,6 +106,7 @@ impl Settings {
                 return Err(Invalid::Value(keyword.clone()));
             }
         }
+        refuse_engine(&directory.join(&names.private_key))?;
         options.entry("sslmode".to_owned()).or_insert_with(|| "verify-full".to_owned());
         let settings = Self { file, name, private_key: names.private_key.clone(), options };
         let longest = directory.join("v".repeat(LONGEST_GENERATION));
@@ -135,6 +143,15 @@ impl Settings {
         }
         text.into_bytes()
     }
+}
+
+/// Refuses the path of a private key that libpq would take for the name of an engine.
+///
+/// # Errors
+/// [`Invalid::Engine`] for a path with a colon.
+pub fn refuse_engine(key: &Path) -> Result<(), Invalid> {
+    let path = key.display().to_string();
+    if path.contains(':') { Err(Invalid::Engine(path)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -179,6 +196,17 @@ mod tests {
                 "sslrootcert=/svids/..v1-a/svid_bundle.pem",
             ]
         );
+    }
+
+    #[test]
+    fn b141_a_key_whose_path_libpq_takes_for_an_engine_is_refused() {
+        let in_directory = |directory: &str| {
+            let (file, name) = ("pg_service.conf".to_owned(), "products".to_owned());
+            Settings::new(file, name, BTreeMap::new(), &names(), Path::new(directory))
+        };
+        assert!(in_directory("/tmp/pg").is_ok());
+        let refused = in_directory("/tmp/pg:client").unwrap_err();
+        assert_eq!(refused, Invalid::Engine("/tmp/pg:client/svid_key.pem".to_owned()));
     }
 
     #[test]

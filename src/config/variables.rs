@@ -51,6 +51,9 @@ pub enum NoVariables {
         /// What such a table has.
         remedy: &'static str,
     },
+    /// libpq and its like would load a library.
+    #[error(transparent)]
+    Key(#[from] service_file::Invalid),
     /// The flag has no effect.
     #[error("--service only has an effect with --env libpq and --env jdbc; leave it out")]
     NotUsed,
@@ -71,6 +74,7 @@ impl Config {
             Driver::Npgsql => {
                 let all = ["PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"].into_iter();
                 let paths = self.place.paths();
+                service_file::refuse_engine(&paths[1])?;
                 let mut variables: Vec<_> =
                     all.zip(paths).map(|(name, path)| named(name, path.into())).collect();
                 // pgx would prefer the files of that section.

@@ -11,6 +11,7 @@ use super::directory_path::Trust;
 use super::error::Error;
 use super::kept::{self, Unreadable};
 use super::ownership::NotOurs;
+use super::set_id::Sum;
 use super::{Settings, generation, links, record};
 use crate::material::pem::{self, Malformed, Part};
 use crate::material::{Expectations, Material, Names, Rejection};
@@ -33,6 +34,8 @@ pub struct Examination {
     pub missing_links: Vec<String>,
     /// The names in the set, whatever else may be wrong with it.
     pub names: Option<Names>,
+    /// Other files of the set that are not as pgsvid wrote them, each with how it differs.
+    pub changed: Vec<(String, &'static str)>,
     /// The set, or why it is not usable; `None` without a generation.
     pub set: Option<Result<Material, Unusable>>,
 }
@@ -141,10 +144,14 @@ pub fn examine(
         written_at: None,
         missing_links: links::incomplete(&directory, &names),
         names: names_in(&directory, settings),
+        changed: Vec::new(),
         set: None,
     };
     if let Ok(Some(name)) = links::current(&directory) {
         found.written_at = generation::written_at(&directory, &name);
+        found.changed = changed(&directory, &name, settings);
+        // That they do not lead to the generation is another finding.
+        found.changed.retain(|(name, _)| !found.missing_links.contains(name));
         found.set = Some(read(&directory, &name, settings, expectations, now));
         found.generation = Some(name);
     }
@@ -202,6 +209,32 @@ fn shortfall(
         let is = kinds.get(&file.name).filter(|is| *is != wanted)?;
         Some(Shortfall::Kind(file.name.clone(), is.clone(), wanted))
     }))
+}
+
+/// The files beside certificate, private key and bundle that are missing, cannot be read, or have other contents than the record says.
+/// Whether others could have written them is judged with the set.
+fn changed(
+    directory: &Directory,
+    generation: &str,
+    settings: &Settings,
+) -> Vec<(String, &'static str)> {
+    let Ok(Some(found)) = record::read(directory, generation) else { return Vec::new() };
+    let set = settings.files.set_names();
+    let names = settings.files.names().into_iter().filter(|name| !set.contains(name));
+    let how = |name: &String| {
+        let files = std::slice::from_ref(name);
+        match (
+            kept::load(directory, generation, files, directory.owners()),
+            found.record.files.get(name),
+        ) {
+            (Err(Unreadable::NotOurs(_)), _) => None,
+            (Err(Unreadable::Failed(Errno::NOENT)), _) => Some("missing"),
+            (Err(Unreadable::Failed(_)), _) => Some("unreadable"),
+            (Ok(_), None) => Some("written by somebody else"),
+            (Ok(kept), Some(sum)) => (Sum::of(kept.content(name)) != *sum).then_some("changed"),
+        }
+    };
+    names.filter_map(|name| how(&name).map(|how| (name, how))).collect()
 }
 
 fn read(

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Settings;
 use super::managed;
 use crate::companions::patroni_yaml::scalar;
+use crate::companions::service_file;
 use crate::consumers::RestApi;
 use crate::text::argument;
 
@@ -19,9 +20,12 @@ const ROLES: [&str; 3] = ["postgres", "replicator", "rewind_user"];
 // Writing to a String does not fail, so the results are ignored.
 
 /// The text for Patroni's configuration, with a final newline.
-#[must_use]
-pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
+///
+/// # Errors
+/// If libpq would take the path of the private key for the name of an engine.
+pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> Result<String, service_file::Invalid> {
     let paths = &settings.server.paths;
+    service_file::refuse_engine(&paths.private_key)?;
     let [certificate, key, bundle] =
         [&paths.certificate, &paths.private_key, &paths.bundle].map(|path| quoted(path));
     let mut yaml = String::from(
@@ -91,7 +95,7 @@ pub fn patroni_yaml(settings: &Settings, api: &RestApi) -> String {
          # If your store is an etcd that demands certificates, add this to your section with its hosts:\n\
          # etcd3:\n#   protocol: https\n#   cert: {certificate}\n#   key: {key}\n#   cacert: {bundle}\n"
     );
-    yaml
+    Ok(yaml)
 }
 
 /// The lines that let Patroni itself in over the socket, and the nodes: replication, and `pg_rewind`.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::companions::conninfo;
+use crate::companions::{conninfo, service_file};
 use crate::sql::statements::{SCRIPT_HEAD, configuration_value, identifier, literal};
 use crate::survey::PublishedPaths;
 use crate::text::argument;
@@ -67,12 +67,15 @@ impl Replicating {
 // Writing to a String does not fail, so the results are ignored.
 
 /// The text, in parts that begin with `##` and say where each belongs.
-#[must_use]
-pub fn replication(this: &Replicating) -> String {
-    match &this.publication {
+///
+/// # Errors
+/// If libpq would take the path of the private key for the name of an engine.
+pub fn replication(this: &Replicating) -> Result<String, service_file::Invalid> {
+    service_file::refuse_engine(&this.paths.private_key)?;
+    Ok(match &this.publication {
         None => physical(this),
         Some((publication, database)) => logical(this, publication, database),
-    }
+    })
 }
 
 fn physical(this: &Replicating) -> String {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::claims::{Claims, Rejection};
 use super::failure::Failure;
-use super::keys::{Keys, Proof, for_helper};
+use super::keys::{Keys, Proof, for_helper, of_helper};
 use super::report;
 use super::settings::Format;
 use crate::source::SourceState;
@@ -87,6 +87,34 @@ impl Bundles {
         }
         let set = self.sets.get(domain).ok_or(format!("lacks the trust domain {domain}"))?;
         Ok((Keys::read(set)?, set))
+    }
+
+    /// Whether a file in this format has these keys and no others, in whatever order.
+    ///
+    /// # Errors
+    /// If the agent's set of the own trust domain is of no use.
+    pub fn are_in(&self, file: &[u8], format: Format, spiffe_id: &str) -> Result<bool, Failure> {
+        let (own, count) = self.render(format, spiffe_id)?;
+        let sorted = |set: &[u8]| {
+            let mut keys = Keys::read(set).ok()?.texts();
+            keys.sort_unstable();
+            Some(keys)
+        };
+        Ok(match format {
+            Format::Jwks => {
+                let found = sorted(file);
+                found.as_ref().is_some_and(|keys| keys.len() == count) && found == sorted(&own)
+            }
+            Format::SpiffeHelper => {
+                let found = of_helper(file);
+                found.is_some_and(|found| {
+                    let sets: BTreeMap<String, _> =
+                        found.into_iter().map(|(name, set)| (name, sorted(&set))).collect();
+                    let ours = self.sets.iter().map(|(name, set)| (name.clone(), sorted(set)));
+                    sets == ours.collect() && sets.values().all(Option::is_some)
+                })
+            }
+        })
     }
 
     /// Verifies a token of this SPIFFE ID, if the key that it names is there.

@@ -191,6 +191,14 @@ pub(super) fn for_helper<'a>(bundles: impl Iterator<Item = (&'a str, &'a [u8])>)
     Value::Object(entries.collect()).to_string().into_bytes()
 }
 
+/// The JWK sets of such a file, by trust domain; `None` if it is none.
+pub(super) fn of_helper(file: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let entries: Map<String, Value> = serde_json::from_slice(file).ok()?;
+    let entry =
+        |(domain, set): (String, Value)| Some((domain, STANDARD.decode(set.as_str()?).ok()?));
+    entries.into_iter().map(entry).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -435,6 +435,44 @@ fn b124_a_token_of_another_identity_or_signed_by_nobody_is_a_failure() {
     }
 }
 
+/// `check` looked at the agent's keys alone, and never at the file.
+#[test]
+fn b142_a_file_with_other_keys_than_the_agents_is_a_failure() {
+    for format in ["jwks", "spiffe-helper"] {
+        let tokens = Tokens::new();
+        let agent = tokens.place.agent().start().unwrap();
+        let file = tokens.file("bundle.json");
+        let bundle =
+            format!("[jwt_bundle]\nfile = \"{}\"\nformat = \"{format}\"\n", file.display());
+        let said = |severity: &str| {
+            let found = tokens.ended("check", &bundle, &["--format", "json"]).standard_output();
+            let report: Value = serde_json::from_str(&found).unwrap();
+            let sections = report["sections"].as_array().unwrap().iter();
+            let findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+            let of_bundle = |it: &&Value| it["code"] == "jwt-bundle" && it["severity"] == severity;
+            findings.filter(of_bundle).count()
+        };
+        assert_eq!((said("skipped"), said("failure")), (1, 0), "nothing is there");
+        tokens.ended("fetch", &bundle, &["--timeout", "20s"]);
+        assert_eq!((said("skipped"), said("failure"), said("ok")), (0, 0, 2));
+        let good = fs::read(&file).unwrap();
+        let other = Tokens::new();
+        let foreign = other.place.agent().start().unwrap().jwt_bundle();
+        for text in [&b"x"[..], b"{}", b"{\"keys\": []}", &foreign] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(said("failure"), 1, "{format}: {}", String::from_utf8_lossy(text));
+        }
+        fs::write(&file, &good).unwrap();
+        assert_eq!(said("failure"), 0);
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+        assert_eq!(said("failure"), 1, "everybody may write it");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(said("failure"), 1, "a directory");
+        drop(agent);
+    }
+}
+
 #[test]
 fn b123_a_token_beside_files_of_others_is_reported() {
     let tokens = Tokens::new();

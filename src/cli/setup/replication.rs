@@ -59,7 +59,8 @@ pub(super) fn run(arguments: Arguments, environment: &Environment) -> Result<(),
         slot,
         rewind,
         publication: publication.zip(publication_database),
-    });
+    })
+    .map_err(|error| Failure { status: MISUSED, text: error.to_string() })?;
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }

@@ -193,9 +193,9 @@ fn refused(
 
 /// What `pg_hba.conf` and `pg_ident.conf` need, and which command judges them.
 fn line_above(settings: &ClientLogin, leaf: &Certificate) -> String {
-    let (line, also) = line_by_certificate(leaf, &settings.role, &word(&settings.database));
+    let (map, line) = line_by_certificate(leaf, &settings.role, &word(&settings.database));
     format!(
-        "on the database's machine put `{line}` above the line of pg_hba.conf that decides{also}, then reload; `pgsvid check` there judges \
+        "on the database's machine: {map}put `{line}` above the line of pg_hba.conf that decides, and reload; `pgsvid check` there judges \
          these files"
     )
 }

@@ -24,7 +24,7 @@ use super::leaves::Leaves;
 use super::trouble::Trouble;
 use super::{Delivery, Publication};
 use crate::finding::Finding;
-use crate::material::{Certificate, Fingerprint, Material, Usage, verify_path};
+use crate::material::{Certificate, Fingerprint, Material};
 use crate::patroni::{self, Error};
 use crate::status::Pulse;
 use crate::timing;
@@ -223,8 +223,7 @@ impl Patroni {
         Ok(true)
     }
 
-    /// Whether a server may be sent the password: it has an earlier certificate of pgsvid's, or one that an authority of the own
-    /// trust domain has signed for the same name. Federated and extra authorities are for clients, and could sign that name, too.
+    /// Whether a server may be sent the password: it has an earlier certificate of pgsvid's, or an own one.
     fn is_trusted(&self, served: &Served, publication: &Publication, expected: &Expected) -> bool {
         let material = &publication.material;
         if self.api.credentials.is_none()
@@ -232,10 +231,7 @@ impl Patroni {
         {
             return expected.is_ours(&served.leaf);
         }
-        let authorities = material.own_authorities();
-        material.name().matches(&served.leaf)
-            && verify_path(&served.leaf, &served.rest, authorities, Usage::Server, timing::now())
-                .is_ok()
+        RestApi::is_own(served, material)
     }
 
     /// Looks again and again until Patroni has loaded the set, or its time is over.

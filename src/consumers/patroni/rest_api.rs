@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::material::{Material, Usage, verify_path};
 use crate::patroni::Credentials;
 use crate::survey::PublishedPaths;
-use crate::verify;
+use crate::timing;
+use crate::verify::{self, Served};
 
 /// The REST API of the Patroni that manages the PostgreSQL of this machine.
 #[derive(Debug, Clone)]
@@ -33,5 +35,15 @@ impl RestApi {
     #[must_use]
     pub fn place(&self) -> (Vec<String>, u16) {
         self.verify.target.hosts(None, 0).unwrap_or_default()
+    }
+
+    /// Whether an authority of the own trust domain has signed what the server shows, for the same name. Federated and extra
+    /// authorities are for clients, and could sign that name, too.
+    #[must_use]
+    pub fn is_own(served: &Served, material: &Material) -> bool {
+        let authorities = material.own_authorities();
+        material.name().matches(&served.leaf)
+            && verify_path(&served.leaf, &served.rest, authorities, Usage::Server, timing::now())
+                .is_ok()
     }
 }

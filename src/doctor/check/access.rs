@@ -7,7 +7,7 @@ use super::postgresql::{Answers, Sql};
 use super::{loaded, roles, superusers};
 use crate::config::Config;
 use crate::consumers::Server;
-use crate::diagnose::{self, AccessFacts, Guarded, JudgedMapping, Misread, SHARED};
+use crate::diagnose::{self, AccessFacts, Guarded, JudgedMapping, MapFile, Misread, SHARED};
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::doctor::words::{MOST_LINES, listed};
 use crate::material::Material;
@@ -18,7 +18,7 @@ use crate::text::shown;
 /// The facts about the two files: from the files if pgsvid reads them as PostgreSQL does, because the view
 /// `pg_hba_file_rules` does not show `clientname=DN`; otherwise from the views. `None` if neither is possible, or if a process
 /// other than PostgreSQL listens on the socket.
-pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
+pub(super) fn facts(config: &Config, server: &Server, sql: &Sql) -> Option<AccessFacts> {
     if sql.foreign_listener().is_some() {
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
         }
         // PostgreSQL 14 has no view of the mappings.
         if let (Some(ours), Some(theirs)) = (&files.mappings, &views.mappings)
-            && ours != theirs
+            && !is_shown_as(ours, theirs)
         {
             misread.push(Misread::Otherwise(name(&files.ident)));
         }
@@ -50,23 +50,41 @@ pub(super) fn facts(server: &Server, sql: &Sql) -> Option<AccessFacts> {
     let mut homes: Vec<PathBuf> =
         named.filter_map(|path| path.parent()).map(Path::to_owned).collect();
     homes.extend(survey::data_directory(&server.session));
-    let (hba, ident, rules, mappings, complete) = match (files, views) {
+    let ident = map_file(config, sql, files.as_ref());
+    let (hba, rules, mappings, complete) = match (files, views) {
         (Some(files), _) if misread.is_empty() => {
-            (name(&files.hba), name(&files.ident), files.rules, files.mappings, true)
+            (name(&files.hba), files.rules, files.mappings, true)
         }
-        (_, Some(views)) => (
-            "pg_hba.conf".to_owned(),
-            "pg_ident.conf".to_owned(),
-            rules_shown(views),
-            views.mappings.clone(),
-            false,
-        ),
+        (_, Some(views)) => {
+            ("pg_hba.conf".to_owned(), rules_shown(views), views.mappings.clone(), false)
+        }
         (_, None) => return None,
     };
     let outside_sandbox = survey::outside_sandbox(&server.session, &read, &homes);
     misread.extend(outside_sandbox.into_iter().map(Misread::OutsideSandbox));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
+}
+
+/// The file of `ident_file`, and which of the files with mappings pgsvid publishes: those that lead through its links here, and
+/// the configured one, which PostgreSQL may see by another path.
+fn map_file(config: &Config, sql: &Sql, files: Option<&survey::Access>) -> MapFile {
+    let standing = sql.answers().map(|answers| &answers.standing);
+    let named = standing.and_then(|standing| standing.setting("ident_file")).map(PathBuf::from);
+    let read = files.map(|files| files.ident.clone());
+    let path = named.or(read).unwrap_or_else(|| PathBuf::from("pg_ident.conf"));
+    let mut published = files.map(|files| files.published.clone()).unwrap_or_default();
+    published.extend(config.ident.as_ref().map(|name| config.place.readers_base().join(name)));
+    if survey::is_published(&path) {
+        published.push(path.clone());
+    }
+    MapFile { path, published }
+}
+
+/// Whether the view has these mappings. It names files in a way of its own.
+fn is_shown_as(ours: &[Mapping], shown: &[Mapping]) -> bool {
+    let plain = |mapping: &Mapping| Mapping { file: None, ..mapping.clone() };
+    ours.iter().map(plain).eq(shown.iter().map(plain))
 }
 
 /// The rules as the view has them, which shows no quotation marks.
@@ -133,9 +151,8 @@ fn unlisted(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
         .take(MOST_LINES)
         .map(|mapping| {
             finding(format!(
-                "{} line {}: {} is a regular expression; pgsvid cannot tell which names it admits as role {}",
-                facts.ident,
-                mapping.line,
+                "{}: {} is a regular expression; pgsvid cannot tell which names it admits as role {}",
+                facts.ident.place(mapping),
                 shown(&mapping.system_user),
                 shown(&mapping.role)
             ))

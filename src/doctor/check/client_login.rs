@@ -42,7 +42,7 @@ pub(super) async fn section(
     let Some(material) = on_disk else {
         return nowhere("there is no published set to log in with");
     };
-    let routes = match routes(config, server, sql, material) {
+    let routes = match routes(config, server, sql, material, role) {
         Ok(routes) => routes,
         Err(error) => {
             let mut section = nowhere(
@@ -173,6 +173,7 @@ fn routes(
     server: Option<&Server>,
     sql: &Sql,
     material: &Material,
+    role: &str,
 ) -> Result<Vec<ClientRoute>, Invalid> {
     let option = |name: &str| {
         let service = config.service();
@@ -195,7 +196,8 @@ fn routes(
                 // `hostaddr` is the address, `host` the name to expect there.
                 hosts: vec![route.target().to_owned()],
                 port,
-                database: if database.is_empty() { "postgres" } else { database }.to_owned(),
+                // As libpq does.
+                database: if database.is_empty() { role } else { database }.to_owned(),
                 name: Some(if route.host.is_empty() { route.address } else { route.host }),
             }
         })

@@ -109,6 +109,20 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
             .fix("start `pgsvid run` with these settings: it creates the links"),
         );
     }
+    if !found.changed.is_empty() {
+        let named: Vec<String> =
+            found.changed.iter().map(|(name, how)| format!("{name} ({how})")).collect();
+        section.add(
+            Finding::failure(
+                Code::PublishedSet,
+                format!("files of the set are not as pgsvid wrote them: {}", named.join(", ")),
+            )
+            .cause("what reads them fails, or reads the contents of others")
+            .fix(
+                "start `pgsvid run`, or run `pgsvid fetch`, with these settings: it restores them",
+            ),
+        );
+    }
     // What is wrong with the directory, so that nothing newer was published.
     let mut failures = section.findings.iter().filter(|found| found.severity == Severity::Failure);
     let hindrance = full.or_else(|| failures.next().cloned());

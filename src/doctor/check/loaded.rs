@@ -2,9 +2,10 @@
 
 use super::postgresql::{Answers, Sql};
 use super::tls_files::{FORGEABLE, directories_changed, listed, reload};
+use super::upcoming::upcoming;
 use crate::consumers::Server;
 use crate::doctor::finding::{Code, Finding};
-use crate::survey::{Loading, Restart, Unknown};
+use crate::survey::{self, Loading, Restart, Unknown};
 use crate::timing;
 
 /// Findings about whether the present contents of `pg_hba.conf` and `pg_ident.conf` are in force; none if PostgreSQL does not
@@ -28,6 +29,7 @@ pub(super) fn access(server: &Server, sql: &Sql) -> Vec<Finding> {
         &answers.loading;
     let mut findings = refused(answers);
     findings.extend(refused_at_reload(server, answers));
+    findings.extend(untold(answers));
     if !directories.is_empty() && access.is_empty() {
         findings.push(
             Finding::skipped(
@@ -125,6 +127,23 @@ fn refused_at_reload(server: &Server, answers: &Answers) -> Option<Finding> {
     )
 }
 
+/// The finding that nobody here sees whether PostgreSQL refused the files: a superuser can query their errors, and pgsvid reads the
+/// log of others in English only.
+fn untold(answers: &Answers) -> Option<Finding> {
+    let log = answers.reloaded.as_ref().filter(|log| !log.is_english && answers.views.is_none())?;
+    Some(
+        Finding::skipped(
+            Code::AccessFilesLoaded,
+            format!(
+                "whether PostgreSQL accepted these files at its last reload: lc_messages lets {} be in another language than English, and pgsvid \
+                 does not understand it",
+                log.log.display()
+            ),
+        )
+        .fix("run check as a superuser: --user postgres"),
+    )
+}
+
 /// The findings about an error that PostgreSQL returned instead of its files.
 pub(super) fn refused(answers: &Answers) -> Vec<Finding> {
     let finding = |error: &String| {
@@ -180,9 +199,13 @@ fn pending(restart: &Restart) -> Finding {
 
 /// The findings about postgresql.conf and the files that it includes.
 pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> {
+    // A plain role may not ask PostgreSQL for the errors.
+    let found = survey::configuration_error(&server.session);
+    let found = found.filter(|_| answers.configuration_errors.is_empty());
     let mut findings: Vec<Finding> = answers
         .configuration_errors
         .iter()
+        .chain(&found)
         .map(|error| {
             Finding::failure(Code::PostgresqlConfError, format!("PostgreSQL cannot load its configuration: {error}"))
                 .cause("until this is fixed PostgreSQL may ignore changes of these files, and it cannot be restarted")
@@ -190,17 +213,25 @@ pub(super) fn configuration(server: &Server, answers: &Answers) -> Vec<Finding> 
                 .command(reload(server))
         })
         .collect();
+    let (new, breaks) = upcoming(server, answers);
+    findings.extend(new);
     let changed = &answers.loading.configuration;
     if !changed.is_empty() {
-        findings.push(
-            Finding::warning(Code::PostgresqlConfNotLoaded, format!(
-                "{} changed after PostgreSQL last loaded it: the settings judged here are those in force, and the next reload \
-                 may change them",
+        let warning = Finding::warning(
+            Code::PostgresqlConfNotLoaded,
+            format!(
+                "{} changed after PostgreSQL last loaded it: the settings judged here are those in force, and the next reload may change \
+             them",
                 listed(changed)
-            ))
-            .fix(format!("{}, then check again", reload(server)))
-            .command(reload(server)),
+            ),
         );
+        // A reload would put into force what the failures are about.
+        findings.push(if findings.is_empty() && !breaks {
+            let fix = format!("{}, then check again", reload(server));
+            warning.fix(fix).command(reload(server))
+        } else {
+            warning.fix("correct first what the failures about these files name, then reload, and check again")
+        });
     }
     findings
 }

@@ -124,8 +124,8 @@ pub(super) fn explain(
 /// The line to put above the one that asks for something else.
 fn line_above(login: &Login<'_>, material: &Material) -> String {
     let database = if login.replication { "replication".to_owned() } else { word(login.database) };
-    let (line, also) = diagnose::line_by_certificate(material.leaf(), login.role, &database);
-    format!("put `{line}` above the line that asks for it{also}, then reload")
+    let (map, line) = diagnose::line_by_certificate(material.leaf(), login.role, &database);
+    format!("{map}put `{line}` above the line that asks for it, and reload")
 }
 
 fn certificate_refused(why: String) -> Finding {

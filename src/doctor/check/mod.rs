@@ -45,6 +45,7 @@ mod tls;
 mod tls_files;
 mod tokens;
 mod unproven;
+mod upcoming;
 mod verdict;
 mod workload_api;
 
@@ -124,7 +125,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
             session.add(failure);
         }
         sections.push(session);
-        let access = access::facts(server, &sql);
+        let access = access::facts(config, server, &sql);
         access_files = access_files.or(sql.answers().and_then(|answers| answers.files.clone()));
         sections.push(tls::section(config, server, &sql, access.as_ref(), on_disk).await);
         sections.push(access::section(config, server, &sql, access.as_ref(), on_disk));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::remedy;
 use crate::companions::hosts::{self, HostEntry};
 use crate::companions::parameters::{self, Effect, Flaw};
 use crate::companions::service_reader::Entry;
@@ -67,7 +68,7 @@ impl Service<'_> {
     fn without(&self, keyword: &str) -> String {
         let name = self.name(keyword);
         if name == keyword {
-            format!("remove {keyword} from the service in {}", self.file.display())
+            remedy::without_keyword(keyword, self.file)
         } else {
             format!("unset {name}")
         }

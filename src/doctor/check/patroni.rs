@@ -1,5 +1,6 @@
 //! Patroni: what its REST API serves, whether pgsvid waits long enough for it, and which of PostgreSQL's files it overwrites.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::patroni::{self, Error};
 use crate::survey::Access;
 use crate::text::shown;
 use crate::timing;
-use crate::verify::{self, Answer, Client, Expected, Facts, Verdict};
+use crate::verify::{self, Answer, Client, Expected, Facts, Served, Verdict};
 
 /// How often Patroni is probed while it may still have to load a set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ pub(super) async fn section(
     if let Some(material) = answers {
         let client = Client::of(&material, timing::now());
         let wait = patroni::loop_wait((&hosts, port), client.as_ref()).await;
-        section.extend(open((&hosts, port), client.as_ref()).await);
+        section.extend(admitted(api, (&hosts, port), client.as_ref(), &material).await);
         drop(client);
         verify::wipe_stack();
         section.add(match wait {
@@ -112,22 +113,59 @@ async fn look(config: &Config, api: &RestApi, material: &Material) -> (Facts, Ve
     }
 }
 
-/// Who may change the cluster: anyone, or any workload with a certificate. Patroni itself is asked, because it ignores a password
-/// that it does not demand.
-async fn open(place: (&[String], u16), client: Option<&Client>) -> Option<Finding> {
+/// Who may change the cluster: anyone, or any workload with a certificate; and whether pgsvid may, which needs that for each
+/// reload. Patroni itself is asked, because it ignores a password that it does not demand.
+async fn admitted(
+    api: &RestApi,
+    place: (&[String], u16),
+    client: Option<&Client>,
+    material: &Material,
+) -> Vec<Finding> {
+    let anyone = patroni::may_change(place, None, None, |_| true).await;
+    let workload = patroni::may_change(place, client, None, |_| true).await;
+    let mut found: Vec<Finding> = open(&anyone, &workload).into_iter().collect();
+    let own = match &api.credentials {
+        None => workload,
+        given => {
+            let is_trusted = |served: &Served| RestApi::is_own(served, material);
+            patroni::may_change(place, client, given.as_ref(), is_trusted).await
+        }
+    };
+    if let Err(error) = own {
+        let refused = patroni::not_asked(&error, &api.verify.target.to_string());
+        found.push(match &error {
+            Error::Unauthorized | Error::Forbidden => refused,
+            // Another user than the one that runs pgsvid.
+            Error::PasswordFile { cause, .. } if cause.kind() != ErrorKind::PermissionDenied => {
+                refused
+            }
+            _ => Finding { severity: Severity::Skipped, ..refused },
+        });
+    }
+    found
+}
+
+fn open(anyone: &Result<(), Error>, workload: &Result<(), Error>) -> Option<Finding> {
     let fix = "set restapi.authentication and verify_client: required on each node, and patroni.username and patroni.password_file here; at least set \
                allowlist: [127.0.0.1] and allowlist_include_members: true in restapi (docs/patroni.md)";
-    if let Ok(true) = patroni::may_configure(place, None).await {
+    if anyone.is_ok() {
         let text = "anyone who reaches Patroni's REST API can change this cluster and run programs as Patroni's user";
         let cause = "it accepts a change of its configuration without a certificate and without a password; a request can set callbacks and archive_command";
         return Some(Finding::failure(Code::PatroniOpen, text).cause(cause).fix(fix));
     }
-    let admitted = patroni::may_configure(place, client).await;
+    if let Err(error) = workload {
+        // Without a password nobody is admitted, from any address.
+        if matches!(error, Error::Unauthorized) {
+            return None;
+        }
+        let text = "who may change this cluster by Patroni's REST API: it does not admit pgsvid itself, which so cannot see whether those that it \
+                    admits need a password";
+        return Some(Finding::skipped(Code::PatroniOpen, text).cause(error.to_string()).fix(fix));
+    }
     let text = "any workload with a certificate of the published authorities can change this cluster and run programs as Patroni's user, \
                 from each address that restapi.allowlist admits";
     let cause = "it accepts a change of its configuration without a password; a request can set callbacks and archive_command";
-    matches!(admitted, Ok(true))
-        .then(|| Finding::warning(Code::PatroniOpen, text).cause(cause).fix(fix))
+    Some(Finding::warning(Code::PatroniOpen, text).cause(cause).fix(fix))
 }
 
 /// `in_sets` means that Patroni reads the paths of one set, which cannot mix with the next.

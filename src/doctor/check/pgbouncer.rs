@@ -39,6 +39,7 @@ pub(super) async fn section(
         Ok(settings) => {
             let is_ours = is_ours(pooler).await;
             section.extend(of_settings(pooler, &settings, is_ours));
+            section.extend(pgbouncer::may_only_look(&settings, &pooler.console, is_ours));
             section.extend(in_place(pooler, &settings, unusable));
             section.extend(roles_by_name(config, &settings));
             if is_ours {
@@ -98,7 +99,7 @@ fn of_settings(pooler: &Pooler, settings: &Settings, is_ours: bool) -> Vec<Findi
     let (version, mode) = (&settings.version, shown(settings.value("client_tls_sslmode")));
     let mut found = vec![Finding::ok(
         Code::PgbouncerSettings,
-        format!("PgBouncer {version} admits pgsvid to its console; client_tls_sslmode is {mode}"),
+        format!("PgBouncer {version} shows pgsvid its settings; client_tls_sslmode is {mode}"),
     )];
     if concerns.iter().all(|it| it.severity != Severity::Failure)
         && settings.client_tls() != ClientTls::Off

@@ -33,6 +33,8 @@ pub(super) struct Answers {
     pub(super) views_refused: Option<String>,
     /// The files themselves, if readable.
     pub(super) files: Option<survey::Access>,
+    /// The TLS settings from the next reload or start on, as far as the role or this user may see the files.
+    pub(super) next: Option<TlsSettings>,
     /// Whether the files are in force.
     pub(super) loading: Loading,
     /// What the server's log says of its last reload, if that is known.
@@ -146,6 +148,13 @@ async fn answers(
     let reloaded = survey::last_reload(&server.session, &standing);
     let configuration_errors =
         if settings.may_read_errors { session.configuration_errors().await? } else { Vec::new() };
+    let in_files = if settings.may_read_errors {
+        Some(session.tls_settings_in_files().await?)
+    } else {
+        survey::tls_settings_in_files(&server.session)
+    };
+    let next =
+        in_files.map(|found| settings.with(found)).filter(|_| configuration_errors.is_empty());
     let mappings = files.as_ref().and_then(|files| files.mappings.as_ref());
     let mappings = mappings.or(views.as_ref().and_then(|views| views.mappings.as_ref()));
     let groups = match client {
@@ -157,7 +166,7 @@ async fn answers(
             // `samerole` compares the database's name with the role's groups.
             let service = config.service().and_then(|service| service.options.get("dbname"));
             named.extend(service.map(String::as_str));
-            named.extend(["postgres", server.session.database.as_str()]);
+            named.extend([role, server.session.database.as_str()]);
             let named: Vec<&str> = named.into_iter().take(MOST_GROUPS).collect();
             Some(session.groups(role, &named).await?.into_iter().collect())
         }
@@ -181,6 +190,7 @@ async fn answers(
         views,
         views_refused,
         files,
+        next,
         loading,
         reloaded,
         configuration_errors,
@@ -283,7 +293,7 @@ fn unreachable(error: &sql::Error, settings: &sql::Settings) -> Finding {
 
 /// The files with each one that this user cannot reach marked as published, and a skipped finding about each of these. Such a
 /// file may be a link to the published one, so it is neither a failure nor an all-clear; the handshake shows what is served.
-fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
+pub(super) fn out_of_sight(files: &Files) -> (Files, Vec<Finding>) {
     let mut judged = files.clone();
     let mut findings = Vec::new();
     for (name, facts) in [

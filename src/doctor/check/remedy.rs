@@ -6,7 +6,20 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use super::exchangeable::{NamedBy, as_owner, why_exchangeable};
+use crate::survey;
 use crate::text::argument;
+
+/// The advice to remove a keyword from a service file. pgsvid restores one that it publishes.
+pub(super) fn without_keyword(keyword: &str, file: &Path) -> String {
+    if survey::is_published(file) {
+        format!(
+            "remove {keyword} from files.service.options in pgsvid's configuration, and restart pgsvid, which publishes {} and restores it",
+            file.display()
+        )
+    } else {
+        format!("remove {keyword} from the service in {}", file.display())
+    }
+}
 
 /// The command about this file, run as the file's owner: by a link that somebody puts there it reaches no file of another user.
 /// `None` for a file of root's if other users can exchange a part of its path.

@@ -84,22 +84,23 @@ fn lines_of_others(map: &RoleMap, facts: &AccessFacts) -> Option<Finding> {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    Some(
-        Finding::warning(
-            Code::RolesIdentLineExtra,
-            format!(
-                "{} line {} lets {} log in as role {}, but [[roles]] does not name it{more}",
-                facts.ident,
-                first.line,
-                shown(&first.system_user),
-                first.role
-            ),
-        )
-        .fix(format!(
-            "remove line {} of {}, then reload; or add the workload to [[roles]], or the line to files.ident_lines",
-            first.line, facts.ident
-        )),
-    )
+    let place = facts.ident.place(first);
+    let text = format!(
+        "{place} lets {} log in as role {}, but [[roles]] does not name it{more}",
+        shown(&first.system_user),
+        first.role
+    );
+    // pgsvid restores the line. Nobody else writes this file, so the workload was removed from [[roles]].
+    if facts.ident.has_published(first) {
+        let fix = format!(
+            "restart pgsvid with this configuration: it still publishes the map of another one, and restores {place} when \
+             somebody removes it; or add the workload to [[roles]], or the line to files.ident_lines"
+        );
+        return Some(Finding::failure(Code::RolesIdentLineExtra, text).fix(fix));
+    }
+    Some(Finding::warning(Code::RolesIdentLineExtra, text).fix(format!(
+        "remove {place}, then reload; or add the workload to [[roles]], or the line to files.ident_lines"
+    )))
 }
 
 fn missing_lines(
@@ -120,6 +121,12 @@ fn missing_lines(
             first.role
         ),
     );
+    if facts.ident.publishes_itself() && config.ident.is_some() {
+        return Some(finding.fix(format!(
+            "restart pgsvid with this configuration: {} is the map that it publishes, and has the lines of another one",
+            facts.ident
+        )));
+    }
     let Some(name) = &config.ident else {
         return Some(finding.fix("add what `pgsvid setup ident` prints, then reload"));
     };
@@ -360,7 +367,7 @@ fn unusable(answers: &Answers, role: &str, server: &sql::Settings) -> Option<Fin
 mod tests {
     use super::*;
     use crate::companions::role_map::Recognition;
-    use crate::diagnose::JudgedMapping;
+    use crate::diagnose::{JudgedMapping, MapFile};
 
     #[test]
     fn b07_a_line_of_the_map_that_no_configuration_has_is_reported() {
@@ -381,7 +388,7 @@ mod tests {
             });
             let facts = AccessFacts {
                 hba: "pg_hba.conf".to_owned(),
-                ident: "pg_ident.conf".to_owned(),
+                ident: MapFile { path: "pg_ident.conf".into(), published: Vec::new() },
                 rules: Vec::new(),
                 complete: true,
                 mappings: Some(mappings.collect()),

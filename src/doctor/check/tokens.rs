@@ -9,8 +9,8 @@ use crate::publish::{Present, SingleFile};
 use crate::source::workload_api::JwtClient;
 use crate::timing;
 use crate::tokens::{
-    Bundles, Claims, Failure, LEFT_OUT_FIX, Proof, Settings, SharedDirectory, Token, bundles,
-    obtain,
+    Bundle, Bundles, Claims, Failure, LEFT_OUT_FIX, Proof, Settings, SharedDirectory, Token,
+    bundles, obtain,
 };
 
 /// The section, if there are tokens. `offered` is the identity that the agent offers.
@@ -60,6 +60,8 @@ pub(super) async fn section(config: &Config, offered: Option<&Material>) -> Opti
             section.add(Finding::ok(Code::JwtBundle, text));
         }
         section.extend(place(&bundle.file, uid));
+        let keys = keys.as_ref().zip(spiffe_id.as_deref());
+        section.extend(bundle_on_disk(bundle, uid, keys));
     }
     Some(section)
 }
@@ -115,6 +117,39 @@ fn place(file: &SingleFile, uid: u32) -> Option<Finding> {
     let found = Finding::failure(Code::JwtFile, format!("{path} cannot be written: {error}"));
     let fix = error.fix_for(uid).unwrap_or_else(|| "choose another directory".to_owned());
     Some(found.about(path).fix(fix).command_if_any(error.command()))
+}
+
+/// What is in the file of the JWT bundle now, compared with the agent's keys for this SPIFFE ID.
+fn bundle_on_disk(bundle: &Bundle, uid: u32, keys: Option<(&Bundles, &str)>) -> Option<Finding> {
+    let path = bundle.file.path.display().to_string();
+    let failure = |what: &str| {
+        let found = Finding::failure(Code::JwtBundle, format!("{path} {what}")).about(&path);
+        Some(found.fix("start pgsvid run, or see its log: it writes the file"))
+    };
+    let bytes = match bundle.file.read_for(uid) {
+        Ok(Present::File(bytes)) => bytes,
+        Ok(Present::Nothing) => {
+            let text = format!("{path} does not exist yet: pgsvid run or fetch writes it");
+            return Some(Finding::skipped(Code::JwtBundle, text).about(&path));
+        }
+        Ok(Present::Other(how)) => return failure(&how),
+        // The finding about the place says it.
+        Err(_) => return None,
+    };
+    let Some((keys, spiffe_id)) = keys else {
+        let text =
+            format!("whether {path} has the agent's keys: the agent gives none to compare with");
+        return Some(Finding::skipped(Code::JwtBundle, text).about(&path));
+    };
+    // The finding about the agent's keys says it.
+    if keys.are_in(&bytes, bundle.format, spiffe_id).ok()? {
+        return Some(
+            Finding::ok(Code::JwtBundle, format!("{path} has the agent's keys")).about(&path),
+        );
+    }
+    failure(
+        "has other keys than the agent: programs that read it accept tokens of another signer, or refuse those of the agent's",
+    )
 }
 
 /// What is in the file now. `spiffe_id` is the identity that the agent offers.

@@ -1,9 +1,11 @@
 //! What `check` reports about a PostgreSQL, each time compared with what PostgreSQL itself does.
 
 mod clients_own;
+mod companions;
 mod curves;
 mod daemon;
 mod inputs;
+mod languages;
 mod lists;
 mod logins;
 mod methods;
@@ -11,6 +13,7 @@ mod names;
 mod own_connections;
 mod own_login;
 mod places;
+mod published_map;
 mod readers;
 mod remedies;
 mod rights;
@@ -18,6 +21,7 @@ mod stock;
 pub(crate) mod tls_settings;
 mod too_large;
 mod trusted;
+mod unloaded;
 mod usages;
 
 use serde_json::Value;

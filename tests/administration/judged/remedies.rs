@@ -22,9 +22,9 @@ fn b23_pgsvid_can_still_reload_after_the_printed_change_from_trust_to_peer() {
     let finding = one(&report, "failure", "superuser-over-socket");
     assert!(finding["fix"].as_str().unwrap().contains("peer instead of trust"), "{finding:#}");
     let printed = lines(finding);
-    setup.cluster.write_file("pg_ident.conf", &format!("{}\n", printed[1]));
+    setup.cluster.write_file("pg_ident.conf", &format!("{}\n", printed[0]));
     let mark = setup.cluster.log_mark();
-    all(&format!("{}\nlocal all all peer", printed[0]));
+    all(&format!("{}\nlocal all all peer", printed[1]));
     setup.cluster.wait_for_log(mark, LIMIT, "received SIGHUP");
     let report = check(&setup, &[]);
     one(&report, "ok", "reload-privilege");
@@ -49,7 +49,7 @@ fn b23_the_printed_lines_for_root_still_let_the_postgres_user_log_in() {
     let report =
         crate::attacks::planted_texts::report(Account::current(), &setup, &["--user", "postgres"]);
     let printed = lines(one(&report, "failure", "role-login-refused"));
-    let [line, root, postgres] = printed[..] else { panic!("{report:#}") };
+    let [root, postgres, line] = printed[..] else { panic!("{report:#}") };
     setup.cluster.write_file("pg_hba.conf", &format!("{line}\n{general}"));
     let maps = format!("{}\n{postgres}", root.replace("<os-user>", "root"));
     setup.cluster.write_file("pg_ident.conf", &ident_of(&maps));

@@ -157,3 +157,34 @@ fn r12_an_address_that_patroni_does_not_admit_is_reported() {
     node.current("patroni", 2);
     node.assert_serves_newest();
 }
+
+/// What each reload of pgsvid needs is tried: its name and password, and whether its address is admitted. A Patroni that does not
+/// admit pgsvid itself may admit others without a password.
+#[test]
+fn b135_check_tries_what_a_reload_needs() {
+    let node = running(STRICT, PART, "");
+    let check = || super::check(&node.setup);
+    let restapi = |lines: &str| {
+        node.patroni.configure(&format!("{STRICT}{lines}"), &node.patroni.alone(), "");
+        node.patroni.signal(Signal::HUP);
+    };
+    let password = |text: &str| {
+        let file = node.setup.other.write("password", text, 0o600);
+        let keys = format!("username = 'admin'\npassword_file = '{}'\n", file.display());
+        configure(&node.setup, &node.patroni, PART, &keys);
+    };
+    assert!(check().iter().all(|(_, severity)| severity != "failure"), "{:?}", check());
+    restapi("authentication: {username: admin, password: 'to:p'}\n");
+    eventually(LIMIT * 2, "a password is demanded, and none is given", || {
+        super::is(&check(), "patroni-authentication", "failure")
+    });
+    password("wrong\n");
+    assert!(super::is(&check(), "patroni-authentication", "failure"), "{:?}", check());
+    password("to:p\n");
+    assert!(check().iter().all(|(_, severity)| severity != "failure"), "{:?}", check());
+    restapi("allowlist: [192.0.2.0/24]\n");
+    eventually(LIMIT * 2, "the address is not admitted", || {
+        super::is(&check(), "patroni-denied", "failure")
+    });
+    assert!(super::is(&check(), "patroni-open", "skipped"), "{:?}", check());
+}

@@ -211,6 +211,44 @@ fn q05_check_as_another_user_says_that_the_console_admits_only_pgbouncers() {
     assert!(log.contains("not allowed") || log.contains("no such user: pgbouncer"), "{log}");
 }
 
+/// The next rotation needs more than to look.
+#[test]
+fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
+    let own = Account::server().name();
+    let (setup, pgbouncer) = prepared(&format!("stats_users = {own}\n"));
+    let table = pgbouncer.table("pooler");
+    let users = |lines: &str| {
+        // `auth_type = cert` admits nobody over the socket.
+        let rules =
+            setup.other.write("hba", "local all all peer\nhostssl all all all cert\n", 0o644);
+        let files = PgBouncer::with_files(setup.files.path());
+        pgbouncer.configure(&format!(
+            "client_tls_sslmode = verify-full\nserver_tls_sslmode = verify-full\nauth_type = hba\nauth_hba_file = {}\n{files}{lines}\n",
+            rules.display()
+        ));
+    };
+    users(&format!("stats_users = {own}"));
+    let names = pgbouncer.users();
+    std::fs::write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n")).unwrap();
+    let pgsvid = started(&setup, &[&pgbouncer]);
+    current(&pgsvid, "pooler", 1);
+    let own_user = format!("{table}user = '{own}'\n");
+    setup.configure(&own_user);
+    assert!(is(&check(&setup, Account::server()), "pgbouncer-console-refused", "failure"));
+    // What the remedy says: PgBouncer's own user is its administrator.
+    setup.configure(&table);
+    let found = check(&setup, Account::server());
+    assert!(!found.iter().any(|(code, _)| code == "pgbouncer-console-refused"), "{found:?}");
+    // Or the user is one.
+    users(&format!("admin_users = other, {own}"));
+    std::fs::write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n")).unwrap();
+    pgbouncer.stop();
+    pgbouncer.start();
+    setup.configure(&own_user);
+    let found = check(&setup, Account::server());
+    assert!(!found.iter().any(|(code, _)| code == "pgbouncer-console-refused"), "{found:?}");
+}
+
 #[test]
 fn q06_a_pgbouncer_without_tls_is_reported_and_an_edit_of_its_ini_is_loaded() {
     let (setup, pgbouncer) = prepared("");

@@ -6,40 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::loopback::Guarded;
+use super::map_file::MapFile;
 use super::order::{MOST_DECIDERS, compared, includes, is_decided, shadows};
 use super::passwords::{in_the_clear, without_certificate};
+use super::strangers::{SHARED, strangers};
 use super::{failure, warning};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
 use crate::survey::{OutsideSandbox, Unclear};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
-
-/// The subject that all workloads without a DNS name share, if their identifiers are not in the subject.
-pub const SHARED: &str = "O=SPIRE,C=US";
-/// An identifier that no workload has.
-const NOBODY: &str = "x500UniqueIdentifier=00000000000000000000000000000000";
-/// Names that nobody intends to match when writing a map: with and without dots, of small and capital letters, of digits, of
-/// letters that are not ASCII. No map lets in an empty name (PostgreSQL: `auth.c`, `CheckCertAuth`).
-const STRANGE_NAMES: [&str; 8] =
-    ["stranger.invalid", "stranger", "Stranger", "STRANGER", "stranger-1", "stranger_1", "7", "ÿ€"];
-/// The length of a name that is as long as DNS allows.
-const LONGEST_NAME: usize = 253;
-
-/// Names and subjects of workloads, and names of users, that nobody intends to match when writing a map. They include the
-/// names that SPIRE gives to workloads without a DNS name, with a name, and with the identifier of its credential composer.
-#[must_use]
-pub fn strangers() -> Vec<String> {
-    let mut strangers = vec![format!("{NOBODY},{SHARED}"), SHARED.to_owned()];
-    let long = "x".repeat(LONGEST_NAME);
-    for name in STRANGE_NAMES.into_iter().chain([long.as_str()]) {
-        strangers.extend([
-            format!("CN={name},{SHARED}"),
-            format!("{NOBODY},CN={name},{SHARED}"),
-            name.to_owned(),
-        ]);
-    }
-    strangers
-}
 
 /// A mapping, and the unintended name that it matches, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +42,8 @@ pub enum Misread {
 pub struct AccessFacts {
     /// `pg_hba.conf`, for messages.
     pub hba: String,
-    /// `pg_ident.conf`, for messages.
-    pub ident: String,
+    /// `pg_ident.conf`
+    pub ident: MapFile,
     /// The rules, in order.
     pub rules: Vec<HbaRule>,
     /// Whether the rules come from the files, and not from a view that hides `clientname=DN`.
@@ -304,8 +279,8 @@ fn unmapped(
                     "{place} compares the whole subject with the role's name, because it has no map"
                 ),
                 format!(
-                    "add map=spiffe to {place}, and `spiffe \"<subject>\" <role>` to {}",
-                    facts.ident
+                    "{}; then add map=spiffe to {place}, and reload",
+                    facts.ident.add(&["spiffe \"<subject>\" <role>"])
                 ),
             )
         });
@@ -317,7 +292,7 @@ fn unmapped(
                 "{place} uses the map {map}, which has no line in {}: nobody can log in through it",
                 facts.ident
             ),
-            format!("add `{map} \"<subject>\" <role>` to {}, then reload", facts.ident),
+            format!("{}, then reload", facts.ident.add(&[&format!("{map} \"<subject>\" <role>")])),
         )
     })
 }
@@ -358,7 +333,8 @@ fn map(
     strangers: &[String],
 ) -> Option<Finding> {
     let JudgedMapping { mapping, admits } = judged;
-    let place = format!("{} line {}", facts.ident, mapping.line);
+    let (place, source) = (facts.ident.place(mapping), facts.ident.source(mapping));
+    let then = facts.ident.then(mapping);
     let Mapping { role, map, .. } = mapping;
     let stranger = admits.as_ref().ok().and_then(Option::as_ref);
     // `\1` lets in everybody as the role that their own name contains: `cert` and `peer` do that without a map. Where `\1`
@@ -384,7 +360,7 @@ fn map(
         return Some(failure(
             Code::IdentMapAdmitsAll,
             format!("{place} admits {everybody} as role {role}: it matches {stranger}"),
-            format!("{place}: {}, then reload", name.replace("MAP", map).replace("ROLE", role)),
+            format!("{source}: {}, {then}", name.replace("MAP", map).replace("ROLE", role)),
         ));
     }
     let expression = mapping.system_user.strip_prefix('/')?;
@@ -400,7 +376,7 @@ fn map(
              too{example}"
         ),
         format!(
-            "write `/^…$` in {place}, each alternative in a line of its own and [.] for a dot, then reload"
+            "write `/^…$` in {source}, each alternative in a line of its own and [.] for a dot, {then}"
         ),
     ))
 }
@@ -418,6 +394,7 @@ mod tests {
         let judged = |(map, user, role, admits): &(&str, &str, &str, Option<&str>)| {
             let mapping = Mapping {
                 line: 1,
+                file: None,
                 map: (*map).to_owned(),
                 system_user: (*user).to_owned(),
                 role: (*role).to_owned(),

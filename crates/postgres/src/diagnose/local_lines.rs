@@ -213,7 +213,8 @@ impl<'a> Search<'a> {
         if !self.reported.insert(mapping.line) {
             return;
         }
-        let mapping_place = format!("{} line {}", self.facts.ident, mapping.line);
+        let ident = &self.facts.ident;
+        let mapping_place = ident.place(mapping);
         self.findings.push(
             warning(
                 Code::OthersOverSocket,
@@ -223,9 +224,11 @@ impl<'a> Search<'a> {
                     place(&self.facts.hba, line)
                 ),
                 format!(
-                    "name each user in a line of its own instead of {mapping_place}, such as `{} root {}`, then reload",
+                    "name each user in a line of its own instead of {}, such as `{} root {}`, {}",
+                    ident.source(mapping),
                     word(&mapping.map),
-                    word(&mapping.role)
+                    word(&mapping.role),
+                    ident.then(mapping)
                 ),
             )
             .about(mapping_place),

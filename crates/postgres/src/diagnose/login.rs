@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::access::{AccessFacts, place};
 use super::failure;
 use super::login_rules::{RefusedLogin, deciding};
+use super::map_file::{MapFile, add_to_unseen_map};
 use crate::sql::statements::identifier;
 use crate::sql::{HbaRule, LONGEST_NAME, statements, stored_name, system_user, word};
 use pgsvid_base::entries;
@@ -25,7 +26,7 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
             format!("pg_hba.conf or pg_ident.conf does not let it in; PostgreSQL compares {seen}"),
             format!(
                 "{}; run check as PostgreSQL's uid or with --user postgres to see which line decides",
-                admitting_lines(login)
+                admitting_lines(login, None)
             ),
         );
     };
@@ -34,8 +35,8 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
         return undecided(access, unclear, login);
     }
     let (method, mapping) = by_certificate(login.leaf, role);
-    let also =
-        mapping.map(|line| format!(", and `{line}` to {}", access.ident)).unwrap_or_default();
+    let first_map =
+        mapping.map(|line| format!("{}; then ", access.ident.add(&[&line]))).unwrap_or_default();
     let Some(rule) = first else {
         return failure(
             Code::LoginLineMissing,
@@ -48,7 +49,7 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
                     format!("database {database}")
                 }
             ),
-            format!("add `{} {method}` to {}{also}, then reload", line(login), access.hba),
+            format!("{first_map}add `{} {method}` to {}, and reload", line(login), access.hba),
         );
     };
     let here = place(&access.hba, rule);
@@ -63,7 +64,7 @@ pub fn refused_login(login: &RefusedLogin<'_>, access: Option<&AccessFacts>) -> 
                     "{here} decides, and asks for {method} instead of the certificate alone"
                 ),
             },
-            format!("put `{} {method}` above {here}{also}, then reload", line(login)),
+            format!("{first_map}put `{} {method}` above {here}, and reload", line(login)),
         );
     }
     refused_name(access, rule, login)
@@ -113,13 +114,13 @@ fn by_certificate(leaf: &Certificate, role: &str) -> (&'static str, Option<Strin
     }
 }
 
-/// The line of `pg_hba.conf` that lets in the certificate as the role from everywhere, and the rest of the advice: empty, or the
-/// line that `pg_ident.conf` needs, after a comma. `database` is a word of `pg_hba.conf`.
+/// What a server whose files are not known here needs to let in the certificate as the role from everywhere: the advice about
+/// its map, empty or with `; then ` at the end, and the line of `pg_hba.conf`. `database` is a word of `pg_hba.conf`.
 #[must_use]
 pub fn line_by_certificate(leaf: &Certificate, role: &str, database: &str) -> (String, String) {
     let (method, mapping) = by_certificate(leaf, role);
-    let also = mapping.map(|line| format!(", and `{line}` into pg_ident.conf")).unwrap_or_default();
-    (format!("hostssl {database} {} all {method}", word(role)), also)
+    let map = mapping.map(|line| format!("{}; then ", add_to_unseen_map(&line)));
+    (map.unwrap_or_default(), format!("hostssl {database} {} all {method}", word(role)))
 }
 
 /// What frees a connection for the role (SQLSTATE 53300).
@@ -175,6 +176,7 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) 
             mapping.map == map && mapping.system_user == name && mapping.role == role
         })
     };
+    let mapping = |map: &str| format!("{map} {} {}", system_user(&name), word(role));
     match rule.map() {
         Some(map) if listed(map) => failure(
             Code::LoginFilesNotLoaded,
@@ -193,10 +195,8 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) 
                 name.len()
             ),
             format!(
-                "add map=spiffe to {here}, and `spiffe {} {}` to {}, then reload; or give the workload a shorter DNS name",
-                system_user(&name),
-                word(role),
-                access.ident
+                "{}; then add map=spiffe to {here}, and reload; or give the workload a shorter DNS name",
+                access.ident.add(&[&mapping("spiffe")])
             ),
         ),
         None if name == role => failure(
@@ -213,10 +213,8 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) 
                 "{here} requires a certificate with the role's name: the certificate's is {name:?}, the role's is {role:?}"
             ),
             format!(
-                "log in as role {name}, or add map=spiffe to {here} and `spiffe {} {}` to {}, then reload",
-                system_user(&name),
-                word(role),
-                access.ident
+                "log in as role {name}; or {}, then add map=spiffe to {here}, and reload",
+                access.ident.add(&[&mapping("spiffe")])
             ),
         ),
         Some(map) => failure(
@@ -225,13 +223,7 @@ fn refused_name(access: &AccessFacts, rule: &HbaRule, login: &RefusedLogin<'_>) 
                 "{here} uses map {map} of {}, which does not let {name:?} log in as role {role}",
                 access.ident
             ),
-            format!(
-                "add `{} {} {}` to {}, then reload",
-                word(map),
-                system_user(&name),
-                word(role),
-                access.ident
-            ),
+            format!("{}, then reload", access.ident.add(&[&mapping(&word(map))])),
         ),
     }
 }
@@ -253,7 +245,10 @@ fn undecided(access: &AccessFacts, unclear: Option<&HbaRule>, login: &RefusedLog
     failure(
         Code::LoginUndecided,
         format!("{what}; PostgreSQL compares {}", seen(login.leaf)),
-        format!("{}; the server log names the line that decided", admitting_lines(login)),
+        format!(
+            "{}; the server log names the line that decided",
+            admitting_lines(login, Some(&access.ident))
+        ),
     )
 }
 
@@ -267,12 +262,19 @@ fn seen(leaf: &Certificate) -> String {
 }
 
 /// The advice which lines let this login in.
-fn admitting_lines(login: &RefusedLogin<'_>) -> String {
-    format!(
-        "`{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and `spiffe {} {}` in pg_ident.conf",
-        line(login),
+fn admitting_lines(login: &RefusedLogin<'_>, ident: Option<&MapFile>) -> String {
+    let mapping = format!(
+        "spiffe {} {}",
         system_user(&login.leaf.distinguished_name()),
         word(stored_name(login.role))
+    );
+    let map = match ident {
+        Some(ident) => ident.add(&[&mapping]),
+        None => add_to_unseen_map(&mapping),
+    };
+    format!(
+        "{map}; then put `{} cert clientname=DN map=spiffe` above the general lines of pg_hba.conf, and reload",
+        line(login)
     )
 }
 

@@ -157,7 +157,8 @@ fn concern(
     line: &HbaRule,
     roles: &[String],
 ) -> Finding {
-    let here = format!("{} line {}", facts.ident, mapping.line);
+    let here = facts.ident.place(mapping);
+    let (source, then) = (facts.ident.source(mapping), facts.ident.then(mapping));
     let more = roles.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let roles = format!("{}{more}", roles.get(..MOST_NAMED).unwrap_or(roles).join(", "));
@@ -169,7 +170,7 @@ fn concern(
                 "{here} lets {name} log in by its certificate as superuser {roles}: that workload has all rights in PostgreSQL"
             ),
             format!(
-                "change {here} to a role that has only the rights that the workload needs, then reload"
+                "change {source} to a role that has only the rights that the workload needs, {then}"
             ),
         );
     }
@@ -182,7 +183,7 @@ fn concern(
         ),
         format!(
             "put `hostssl all,replication {} all reject` above {above}, then reload; or name each workload and its role in a line \
-             of its own instead of {here}",
+             of its own instead of {source}, {then}",
             word(&first.role)
         ),
     )

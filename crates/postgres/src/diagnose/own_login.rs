@@ -1,6 +1,7 @@
 //! Why PostgreSQL refuses the role that reloads over the socket, in terms of `pg_hba.conf` and `pg_ident.conf`.
 
 use super::access::place;
+use super::map_file::MapFile;
 use super::session::session;
 use crate::sql::{self, Admission, Error, HbaRule, Mapping, Refusal, Settings, system_user, word};
 use crate::survey::Access;
@@ -64,14 +65,14 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
     let Some(first) = about.first() else {
         let text =
             format!("no line of {hba} is about role {user} in database {database} over the socket");
-        return Some(found(text, Admission::of_both(), settings));
+        return Some(found(text, Admission::of_both(), settings, access));
     };
     let here = place(&hba, first);
     if admits(first)? {
         let text = format!(
             "{here} lets role {user} in, but PostgreSQL has not loaded the files since they were changed"
         );
-        return Some(found(text, Admission { line: false, map: None }, settings));
+        return Some(found(text, Admission { line: false, map: None }, settings, access));
     }
     // The map gives the superuser to others, and not to pgsvid's user: no line of another map is to end that.
     if *user == SUPERUSER
@@ -94,7 +95,7 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
             "the order of the lines is wrong: {here} decides about role {user}, and {}, which lets it in, stands below it",
             place(&hba, later)
         );
-        return Some(found(text, Admission { line: true, map: None }, settings));
+        return Some(found(text, Admission { line: true, map: None }, settings, access));
     }
     if first.method == "peer"
         && settings.password_file.is_none()
@@ -104,7 +105,7 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
             "{here} uses map {map} of {}, which has no line that lets the operating-system user {own} log in as role {user}",
             access.ident.display()
         );
-        return Some(found(text, Admission { line: false, map: Some(map) }, settings));
+        return Some(found(text, Admission { line: false, map: Some(map) }, settings, access));
     }
     let asks = match first.method.as_str() {
         "peer" => {
@@ -114,7 +115,7 @@ fn own_login(access: &Access, settings: &Settings) -> Option<Finding> {
         method => format!("asks for {method}"),
     };
     let text = format!("{here} decides about role {user}, and {asks}");
-    Some(found(text, Admission::of_both(), settings))
+    Some(found(text, Admission::of_both(), settings, access))
 }
 
 /// The operating-system users that a map lets log in as this role, by lines without expressions.
@@ -142,10 +143,11 @@ pub fn superuser_of_others(access: &Access, settings: &Settings) -> Option<Strin
     let other = users.iter().find(|user| **user != own)?;
     let (map, role) = (word(map), word(&settings.user));
     Some(format!(
-        "map {map} of {ident} lets {other} log in as {role}, and setup works as PostgreSQL's user, {own}: for the time of setup add the \
-         line `{map} {own} {role}` to {ident}, reload as {other} (psql -U {role} -d template1 -c 'SELECT pg_catalog.pg_reload_conf()'{options}), \
-         run setup again, then remove the line and reload once more",
+        "map {map} of {ident} lets {other} log in as {role}, and setup works as PostgreSQL's user, {own}: for the time of setup {add}, \
+         reload as {other} (psql -U {role} -d template1 -c 'SELECT pg_catalog.pg_reload_conf()'{options}), run setup again, then remove the \
+         line in the same way",
         ident = access.ident.display(),
+        add = map_file(access).add(&[&format!("{map} {} {role}", system_user(&own))]),
         other = shown(other),
         own = system_user(&own),
         options = settings.psql_options(),
@@ -172,21 +174,29 @@ fn admits(rule: &HbaRule, mappings: &[Mapping], own: &str, settings: &Settings) 
     }
 }
 
-fn found(text: String, missing: Admission<'_>, settings: &Settings) -> Finding {
+fn map_file(access: &Access) -> MapFile {
+    MapFile { path: access.ident.clone(), published: access.published.clone() }
+}
+
+fn found(text: String, missing: Admission<'_>, settings: &Settings, access: &Access) -> Finding {
     let [line, mapping] = settings.admitting_lines(missing.map.unwrap_or("pgsvid"));
+    let ident = map_file(access);
     let mut steps = Vec::new();
-    if missing.line {
-        steps.push(format!("put `{line}` above all other lines of pg_hba.conf"));
-    }
+    // The command that adds the lines writes into the file itself, which pgsvid would restore.
+    let mut by_command = true;
     if missing.map.is_some() && settings.password_file.is_none() {
         // The operating-system user `postgres` logs in as this role without a map so far. The new line of pg_hba.conf names a
         // map, so that user needs a line in the map, too.
-        let own = if missing.line && settings.user == SUPERUSER {
-            format!(" and `pgsvid {SUPERUSER} {SUPERUSER}` beside it")
-        } else {
-            String::new()
-        };
-        steps.push(format!("put `{mapping}` into pg_ident.conf{own}"));
+        let own = format!("pgsvid {SUPERUSER} {SUPERUSER}");
+        let mut lines = vec![mapping.as_str()];
+        if missing.line && settings.user == SUPERUSER {
+            lines.push(&own);
+        }
+        steps.push(ident.add(&lines));
+        by_command = !ident.publishes_itself();
+    }
+    if missing.line {
+        steps.push(format!("put `{line}` above all other lines of pg_hba.conf"));
     }
     let shorter = if settings.user == SUPERUSER {
         "reload"
@@ -194,7 +204,6 @@ fn found(text: String, missing: Admission<'_>, settings: &Settings) -> Finding {
         "reload; `pgsvid setup apply --hba` with this configuration does the same"
     };
     steps.push(shorter.to_owned());
-    Finding::failure(Code::RoleLoginRefused, text)
-        .fix(steps.join(", "))
-        .command(settings.let_in(missing))
+    let finding = Finding::failure(Code::RoleLoginRefused, text).fix(steps.join(", then "));
+    if by_command { finding.command(settings.let_in(missing)) } else { finding }
 }

@@ -1,7 +1,7 @@
 //! Facts for the tests of this room, from the text of two files.
 
-use super::AccessFacts;
 use super::access::JudgedMapping;
+use super::{AccessFacts, MapFile};
 use crate::sql::{Line, parse_hba, parse_ident};
 
 /// The facts of these files. Each line must be an entry. No regular expression counts as matching an unintended name.
@@ -10,7 +10,7 @@ pub(super) fn parsed(hba: &str, ident: &str) -> AccessFacts {
     let judged = |mapping| JudgedMapping { mapping, admits: Ok(None) };
     AccessFacts {
         hba: "hba".to_owned(),
-        ident: "ident".to_owned(),
+        ident: MapFile { path: "ident".into(), published: Vec::new() },
         rules: entries(parse_hba(hba)),
         complete: true,
         mappings: Some(entries(parse_ident(ident)).into_iter().map(judged).collect()),

@@ -29,13 +29,13 @@ pub struct SocketUser {
 
 /// How a line lets the user log in as a superuser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LoginBy {
+enum LoginBy<'a> {
     /// Without any check.
     Trust,
     /// The user's name is the role's.
     SameName,
     /// By this line of `pg_ident.conf`.
-    Mapped(u32),
+    Mapped(&'a Mapping),
 }
 
 /// The lines that let the user log in as one of `superusers`, and whether pgsvid could judge all lines.
@@ -58,7 +58,7 @@ pub fn superuser_logins(
             judged = false;
             break;
         }
-        let mut admitted: Vec<(&Superuser, LoginBy)> = Vec::new();
+        let mut admitted: Vec<(&Superuser, LoginBy<'_>)> = Vec::new();
         for (superuser, decided) in &mut decided {
             let role = superuser.role.as_str();
             let is_about = line.is_about(role);
@@ -74,7 +74,7 @@ pub fn superuser_logins(
                 decided.extend(line.decided_databases());
             }
         }
-        let by_name = |(role, by): &(&Superuser, LoginBy)| {
+        let by_name = |(role, by): &(&Superuser, LoginBy<'_>)| {
             matches!(by, LoginBy::SameName) && covered.contains(role.role.as_str())
         };
         if !admitted.iter().all(by_name) {
@@ -107,7 +107,7 @@ fn login_by<'a>(
     line: &'a HbaRule,
     user: &SocketUser,
     role: &'a str,
-) -> Result<Option<LoginBy>, Unknown> {
+) -> Result<Option<LoginBy<'a>>, Unknown> {
     match (line.method.as_str(), line.map()) {
         ("trust", _) => Ok(Some(LoginBy::Trust)),
         ("peer", None) => {
@@ -124,7 +124,7 @@ fn login_by<'a>(
 struct Maps<'a> {
     /// `None` if they cannot be read.
     mappings: Option<BTreeMap<&'a str, Vec<&'a Mapping>>>,
-    answers: BTreeMap<(&'a str, &'a str), Result<Option<LoginBy>, Unknown>>,
+    answers: BTreeMap<(&'a str, &'a str), Result<Option<LoginBy<'a>>, Unknown>>,
 }
 
 impl<'a> Maps<'a> {
@@ -144,14 +144,14 @@ impl<'a> Maps<'a> {
         map: &'a str,
         user: &SocketUser,
         role: &'a str,
-    ) -> Result<Option<LoginBy>, Unknown> {
+    ) -> Result<Option<LoginBy<'a>>, Unknown> {
         let Self { mappings, answers } = self;
         *answers.entry((map, role)).or_insert_with(|| {
             let name = user.name.as_ref().ok_or(Unknown)?;
             let mut judged = true;
             for mapping in mappings.as_ref().ok_or(Unknown)?.get(map).into_iter().flatten() {
                 match admits(mapping, name, user, role) {
-                    Ok(true) => return Ok(Some(LoginBy::Mapped(mapping.line))),
+                    Ok(true) => return Ok(Some(LoginBy::Mapped(mapping))),
                     Ok(false) => {}
                     Err(Unknown) => judged = false,
                 }
@@ -186,7 +186,7 @@ fn concern(
     facts: &AccessFacts,
     line: &HbaRule,
     user: &SocketUser,
-    admitted: &[(&Superuser, LoginBy)],
+    admitted: &[(&Superuser, LoginBy<'_>)],
 ) -> Option<Finding> {
     let (first, by) = *admitted.first()?;
     let here = place(&facts.hba, line);
@@ -213,16 +213,17 @@ fn concern(
             kept(facts, user, &here)
         ),
         LoginBy::SameName => format!(
-            "to let only root log in as this superuser, as with sudo psql -U {}: put `local all,replication {role} peer \
-             map=superuser` above {here}, and `superuser root {role}` into {}, then reload. After that the user {name} \
-             cannot log in as {role} over the socket: run as root what pgsvid prints with sudo -u {name}, and `pgsvid check --user {role}`. \
-             `pgsvid setup` becomes {name}, and says which line lets it in for that time",
+            "to let only root log in as this superuser, as with sudo psql -U {}: first {}. Then put `local all,replication {role} \
+             peer map=superuser` above {here}, and reload. After that the user {name} cannot log in as {role} over the socket: run \
+             as root what pgsvid prints with sudo -u {name}, and `pgsvid check --user {role}`. `pgsvid setup` becomes {name}, and \
+             says which line lets it in for that time",
             argument(&first.role),
-            facts.ident
+            facts.ident.add(&[&format!("superuser root {role}")])
         ),
-        LoginBy::Mapped(line) => format!(
-            "let {} line {line} name another user than {name}, such as root, then reload",
-            facts.ident
+        LoginBy::Mapped(mapping) => format!(
+            "let {} name another user than {name}, such as root, {}",
+            facts.ident.source(mapping),
+            facts.ident.then(mapping)
         ),
     };
     // A line for a group may not be about the superuser at all.
@@ -242,9 +243,8 @@ fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
     }
     let (role, database, name) = (word(role), word(database), system_user(name));
     format!(
-        "so that pgsvid itself is not locked out, put `local {database} {role} peer map=pgsvid` above {here}, and `pgsvid {name} {role}` \
-         into {}; then ",
-        facts.ident
+        "so that pgsvid itself is not locked out, {}, and put `local {database} {role} peer map=pgsvid` above {here}; then ",
+        facts.ident.add(&[&format!("pgsvid {name} {role}")])
     )
 }
 

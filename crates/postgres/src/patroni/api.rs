@@ -110,8 +110,21 @@ pub async fn reload(
     credentials: Option<&Credentials>,
     is_trusted: impl Fn(&Served) -> bool,
 ) -> Result<(), Error> {
-    let mut request =
-        Zeroizing::new(String::from("POST /reload HTTP/1.0\r\nContent-Length: 0\r\n"));
+    let head = "POST /reload HTTP/1.0\r\nContent-Length: 0\r\n";
+    let request = authorized(head, credentials, "").await?;
+    match ask((hosts, port), client, is_trusted, request.as_bytes()).await? {
+        (202, _) => Ok(()),
+        (other, _) => Err(unexpected(other)),
+    }
+}
+
+/// The request, with the name and the password if there are any.
+async fn authorized(
+    head: &str,
+    credentials: Option<&Credentials>,
+    body: &str,
+) -> Result<Zeroizing<String>, Error> {
+    let mut request = Zeroizing::new(head.to_owned());
     if let Some(given) = credentials {
         let failed = |cause| Error::PasswordFile { path: given.password_file.clone(), cause };
         // The file may be on a file system that does not answer.
@@ -127,13 +140,8 @@ pub async fn reload(
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    let (status, _) = ask((hosts, port), client, is_trusted, request.as_bytes()).await?;
-    match status {
-        202 => Ok(()),
-        401 => Err(Error::Unauthorized),
-        403 => Err(Error::Forbidden),
-        other => Err(unexpected(other)),
-    }
+    request.push_str(body);
+    Ok(request)
 }
 
 /// Patroni's `loop_wait`, which is ten seconds unless it is set: it executes a reload within this time.
@@ -148,24 +156,32 @@ pub async fn loop_wait(
     wait.map(Duration::from_secs).ok_or_else(|| unexpected(status))
 }
 
-/// Whether Patroni lets this client change the cluster's configuration without a password. The request changes nothing: Patroni
-/// judges the client before it reads the request's body (Patroni: `check_access`, `do_PATCH_config`).
-pub async fn may_configure(
+/// Asks whether Patroni lets this client change the cluster: its configuration, and by the same rule a reload (Patroni:
+/// `check_access`). The request changes nothing: Patroni judges the client before it reads the request's body
+/// (`do_PATCH_config`). The password, if there is one, is sent only to a server that `is_trusted`.
+///
+/// # Errors
+/// [`Error::Unauthorized`] if Patroni wants a password, or another one; [`Error::Forbidden`] if it does not admit this address,
+/// or wants a certificate, which it checks before the password; others if it was not asked.
+pub async fn may_change(
     (hosts, port): (&[String], u16),
     client: Option<&Client>,
-) -> Result<bool, Error> {
-    let request =
-        b"PATCH /config HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
-    match ask((hosts, port), client, |_| true, request).await? {
-        (401 | 403, _) => Ok(false),
+    credentials: Option<&Credentials>,
+    is_trusted: impl Fn(&Served) -> bool,
+) -> Result<(), Error> {
+    let head = "PATCH /config HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n";
+    let request = authorized(head, credentials, "{}").await?;
+    match ask((hosts, port), client, is_trusted, request.as_bytes()).await? {
         // 502 and 503: the cluster has no configuration, or its store does not answer.
-        (200 | 400 | 409 | 502 | 503, _) => Ok(true),
+        (200 | 400 | 409 | 502 | 503, _) => Ok(()),
         (other, _) => Err(unexpected(other)),
     }
 }
 
 fn unexpected(status: u16) -> Error {
     match status {
+        401 => Error::Unauthorized,
+        403 => Error::Forbidden,
         500..=599 => Error::Failed(status),
         _ => Error::Unexpected(status),
     }

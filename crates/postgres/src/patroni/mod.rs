@@ -6,6 +6,6 @@ mod api;
 mod explain;
 mod marks;
 
-pub use api::{Credentials, Error, loop_wait, may_configure, reload, why_unanswered};
+pub use api::{Credentials, Error, loop_wait, may_change, reload, why_unanswered};
 pub use explain::{authorities_pending, explain, judge, not_asked, outlived};
 pub use marks::is_marked;

@@ -12,9 +12,40 @@ use crate::sql;
 use crate::survey::Lead;
 use crate::verify::{self, Answer, Expected, Facts, Reception, Verdict, alert_name};
 use pgsvid_base::finding::{Code, Finding, Severity};
+use pgsvid_base::text::shown;
 
+/// The name that the console gives to PgBouncer's own operating-system user.
+const OWN: &str = "pgbouncer";
 /// Where PgBouncer says why it has refused files.
 const LOG: &str = "look for \"TLS configuration could not be reloaded\" in PgBouncer's log: the line above it names the reason";
+
+/// What lets pgsvid reload PgBouncer.
+const ADMINISTRATOR: &str = "leave pgbouncer.user out and run pgsvid as the user that PgBouncer runs as: over the Unix socket the console admits \
+     its administrator only from the same user. With pgbouncer.user, name that user in admin_users of PgBouncer's ini";
+
+/// The finding if the console lets the user look, but not reload. `is_own` says whether PgBouncer runs as this process's user: then
+/// the name `pgbouncer` is its administrator's (PgBouncer: `admin.c`, `admin_pre_login`).
+#[must_use]
+pub fn may_only_look(
+    settings: &Settings,
+    console: &sql::Settings,
+    is_own: bool,
+) -> Option<Finding> {
+    let user = console.user.as_str();
+    let listed = settings.value("admin_users").split([',', ' ', '\t', '\n']);
+    let is_administrator = (user == OWN && is_own) || listed.into_iter().any(|name| name == user);
+    (!is_administrator).then(|| {
+        Finding::failure(
+            Code::PgbouncerConsoleRefused,
+            format!(
+                "PgBouncer's console lets user {} look, but not reload: the next rotation fails",
+                shown(user)
+            ),
+        )
+        .cause("admin_users of PgBouncer's ini does not name it")
+        .fix(ADMINISTRATOR)
+    })
+}
 
 /// The finding about an error of the console. If the finding has no remedy, waiting is enough.
 #[must_use]
@@ -37,10 +68,7 @@ pub fn session(error: &Error, settings: &sql::Settings) -> Finding {
             .about(format!("uid {uid}"))
             .fix("if PgBouncer runs as that user, run pgsvid as the same user, too; otherwise find out who listens there"),
         Error::Refused(why) => {
-            found(Code::PgbouncerConsoleRefused, error.to_string()).about(why).fix(
-                "run pgsvid as the user that PgBouncer runs as: over the Unix socket the console admits its administrator only \
-                 from the same user",
-            )
+            found(Code::PgbouncerConsoleRefused, error.to_string()).about(why).fix(ADMINISTRATOR)
         }
         Error::LongPath => found(Code::SocketPathLong, error.to_string())
             .fix("set unix_socket_dir of PgBouncer's ini and pgbouncer.host to a shorter path"),

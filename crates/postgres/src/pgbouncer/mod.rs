@@ -16,7 +16,8 @@ pub use admission::admission;
 pub use console::{Console, Error};
 pub use databases::{Backend, ForcedRole};
 pub use explain::{
-    Supply, alone_on_a_port, concerns, explain, judge, outlived, pasted, session, unusable_in_place,
+    Supply, alone_on_a_port, concerns, explain, judge, may_only_look, outlived, pasted, session,
+    unusable_in_place,
 };
 pub use hba::{Rules, rules};
 pub use ini::{

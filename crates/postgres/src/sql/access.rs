@@ -51,6 +51,8 @@ impl Default for HbaRule {
 pub struct Mapping {
     /// Line, from 1.
     pub line: u32,
+    /// The file that contains it, if that is not the file of `ident_file` itself.
+    pub file: Option<String>,
     /// The map's name.
     pub map: String,
     /// The name in the certificate, or a regular expression after a slash.
@@ -384,6 +386,7 @@ fn ident_line(line: u32, fields: &[Field]) -> Result<Mapping, &'static str> {
     }
     Ok(Mapping {
         line,
+        file: None,
         map: bare(single(map)?).to_owned(),
         system_user: bare(single(system_user)?).to_owned(),
         role: bare(single(role)?).to_owned(),

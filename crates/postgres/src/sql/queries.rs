@@ -12,7 +12,7 @@ use super::replication::{self, Replication};
 use super::role_rights::{self, RoleRights};
 use super::session::Session;
 use super::sessions::{self, EndedSession, SessionCounts};
-use super::settings::{self, TlsSettings};
+use super::settings::{self, Setting, TlsSettings};
 use super::socket::Allowance;
 use super::statements::{RESERVE, literal};
 use super::views::{self, AccessViews};
@@ -39,6 +39,12 @@ impl Session {
     pub async fn configuration_errors(&self) -> Result<Vec<String>, Error> {
         let rows = self.rows(settings::CONFIGURATION_ERRORS, Allowance::FEW).await?;
         Ok(rows.into_iter().flatten().flatten().map(|text| shown(&text)).collect())
+    }
+
+    /// The TLS settings by name as the files have them that a reload reads. Only for a role with
+    /// [`TlsSettings::may_read_errors`].
+    pub async fn tls_settings_in_files(&self) -> Result<BTreeMap<String, Setting>, Error> {
+        Ok(settings::in_files(&self.rows(settings::IN_FILES, Allowance::FEW).await?))
     }
 
     /// How many sessions there are by protocol, how many TLS sessions are older than `age`, and which sessions have outlived

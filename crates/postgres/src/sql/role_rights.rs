@@ -14,6 +14,7 @@ pub(super) const ROLE: &str = "\
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 /// Settings that the role may see; the others have no row. One of an extension that is not loaded is not in the view.
+/// `lc_messages` is the postmaster's, unless the role or the database has its own.
 pub(super) const SETTINGS: &str = "\
     SELECT name, setting FROM pg_catalog.pg_settings \
      WHERE name IN ('hba_file', 'ident_file', 'ssl_min_protocol_version', 'reserved_connections', 'ssl_sni', \
@@ -21,7 +22,9 @@ pub(super) const SETTINGS: &str = "\
     UNION ALL SELECT 'citus.node_conninfo', v FROM ( \
         SELECT CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') \
                     THEN pg_catalog.current_setting('citus.node_conninfo', true) END AS v \
-    ) AS citus WHERE v IS NOT NULL";
+    ) AS citus WHERE v IS NOT NULL \
+    UNION ALL SELECT name, setting FROM pg_catalog.pg_settings \
+     WHERE name = 'lc_messages' AND source IN ('default', 'environment variable', 'configuration file', 'command line')";
 
 /// When the settings were last loaded, also by the clock of the server's log, and when the server has started, in microseconds since
 /// 1970; and which of two settings wait for a restart, or have waited.
@@ -87,7 +90,8 @@ pub struct RoleRights {
 
 impl RoleRights {
     /// The value of `hba_file`, `ident_file`, `ssl_min_protocol_version`, `reserved_connections`, `ssl_sni`, `log_line_prefix`,
-    /// `primary_conninfo` or `citus.node_conninfo`, if this server has it and the role may see it. The last two may hold a password.
+    /// `lc_messages`, `primary_conninfo` or `citus.node_conninfo`, if this server has it and the role may see it. The last two may hold
+    /// a password.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)

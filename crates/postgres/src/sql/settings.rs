@@ -1,5 +1,7 @@
 //! The settings that concern TLS, and where their values come from.
 
+use std::collections::BTreeMap;
+
 use super::error::Error;
 
 /// One row each: name, value, source, file. A plain role sees no file. A row whose name begins with `other ` is a setting
@@ -39,6 +41,9 @@ pub const OTHER_SETTINGS: [(&str, &str); 9] = [
     ("ssl_crl_dir", ""),
 ];
 
+/// The values of the settings of protocol versions, as `SHOW` prints them.
+const PROTOCOLS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
 /// The errors in the files that a reload reads, for roles that may see them: by default only superusers. A file may have as
 /// many errors as lines, each as long as its line.
 pub(super) const ERRORS: &str = "\
@@ -57,6 +62,12 @@ pub(super) const CONFIGURATION_ERRORS: &str = "\
                              pg_catalog.left(error, 200)) \
     FROM pg_catalog.pg_file_settings WHERE error IS NOT NULL \
      AND (error <> 'setting could not be applied' OR pg_catalog.lower(name) LIKE 'ssl%') LIMIT 20";
+
+/// The values of TLS settings in the files that the next reload reads, the last one of each name; for a role that may see them.
+pub(super) const IN_FILES: &str = "\
+    SELECT DISTINCT ON (pg_catalog.lower(name)) pg_catalog.lower(name), pg_catalog.left(setting, 2000), 'configuration file', sourcefile \
+      FROM pg_catalog.pg_file_settings \
+     WHERE pg_catalog.lower(name) LIKE 'ssl%' AND setting IS NOT NULL ORDER BY pg_catalog.lower(name), seqno DESC";
 
 /// A setting's value, and what set it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +173,66 @@ impl TlsSettings {
             .find(|(known, _)| known == name)
             .map_or("", |(_, setting)| &setting.value)
     }
+}
+
+impl TlsSettings {
+    /// These settings with the values that files have, by name; a setting that they do not have gets its default. What the command
+    /// line sets stays.
+    #[must_use]
+    pub fn with(&self, mut found: BTreeMap<String, Setting>) -> Self {
+        let mut next = self.clone();
+        let mut take = |name: &str, default: &str, now: &Setting| {
+            if now.overridden_by() == Some(Override::CommandLine) {
+                return now.clone();
+            }
+            let unset = || Setting { value: default.to_owned(), ..Setting::default() };
+            found.remove(name).unwrap_or_else(unset)
+        };
+        next.ssl = take("ssl", "off", &self.ssl);
+        next.ssl.value = if is_true(&next.ssl.value) { "on" } else { "off" }.to_owned();
+        next.certificate = take("ssl_cert_file", "server.crt", &self.certificate);
+        next.private_key = take("ssl_key_file", "server.key", &self.private_key);
+        next.authorities = take("ssl_ca_file", "", &self.authorities);
+        next.others = OtherSettings { values: Vec::new(), complete: true };
+        for (name, default) in OTHER_SETTINGS {
+            let now = self.others.values.iter().find(|(known, _)| known == name);
+            let now = now.map(|(_, setting)| setting.clone()).unwrap_or_default();
+            let mut then = take(name, default, &now);
+            if name.ends_with("_protocol_version") {
+                let known = PROTOCOLS.iter().find(|known| known.eq_ignore_ascii_case(&then.value));
+                known.into_iter().for_each(|known| then.value = (*known).to_owned());
+            }
+            match name {
+                "ssl_crl_file" => next.revocation_file.clone_from(&then.value),
+                "ssl_crl_dir" => next.revocation_directory.clone_from(&then.value),
+                _ => {}
+            }
+            if then.value != default {
+                next.others.values.push((name.to_owned(), then));
+            }
+        }
+        next.revocation = !next.revocation_file.is_empty() || !next.revocation_directory.is_empty();
+        next
+    }
+}
+
+/// Whether a file's text means yes (PostgreSQL: `bool.c`, `parse_bool_with_len`).
+fn is_true(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let begins = |whole: &str, least: usize| text.len() >= least && whole.starts_with(&text);
+    begins("true", 1) || begins("yes", 1) || text == "on" || text == "1"
+}
+
+/// The rows of [`IN_FILES`].
+pub(super) fn in_files(rows: &[Vec<Option<String>>]) -> BTreeMap<String, Setting> {
+    let setting = |row: &Vec<Option<String>>| match row.as_slice() {
+        [Some(name), Some(value), source, file] => Some((
+            name.clone(),
+            Setting { value: value.clone(), source: source.clone(), file: file.clone() },
+        )),
+        _ => None,
+    };
+    rows.iter().filter_map(setting).collect()
 }
 
 pub(super) fn parse(rows: &[Vec<Option<String>>]) -> Result<TlsSettings, Error> {

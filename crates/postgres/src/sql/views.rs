@@ -47,10 +47,13 @@ pub(super) const QUOTED: &str = "\
               FROM pg_catalog.pg_hba_file_rules() AS rule) AS f \
      WHERE path IS NOT NULL";
 
-/// The mappings; the view is there since PostgreSQL 15.
+/// The mappings; the view is there since PostgreSQL 15. Lines of included files (PostgreSQL 16 and later) have their line
+/// numbers in these files.
 pub(super) const IDENT: &str = "\
-    SELECT line_number, map_name, sys_name, pg_username \
-      FROM pg_catalog.pg_ident_file_mappings() WITH ORDINALITY WHERE error IS NULL ORDER BY ordinality";
+    SELECT line_number, map_name, sys_name, pg_username, \
+           pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(mapping), 'file_name'), \
+           (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'ident_file') \
+      FROM pg_catalog.pg_ident_file_mappings() WITH ORDINALITY AS mapping WHERE error IS NULL ORDER BY ordinality";
 
 /// The errors in `pg_ident.conf`.
 pub(super) const IDENT_ERRORS: &str = "\
@@ -134,8 +137,9 @@ fn rule(row: &Row) -> Option<HbaRule> {
 
 pub(super) fn mappings(rows: &[Row]) -> Result<Vec<Mapping>, Error> {
     let mapping = |row: &Row| match row.as_slice() {
-        [line, Some(map), Some(system_user), Some(role)] => Some(Mapping {
+        [line, Some(map), Some(system_user), Some(role), file, main_file] => Some(Mapping {
             line: number(line.as_deref()),
+            file: file.clone().filter(|_| file != main_file),
             map: map.clone(),
             system_user: system_user.clone(),
             role: role.clone(),

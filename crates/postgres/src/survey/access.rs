@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::configuration::Start;
 use super::data_directory;
+use super::following::is_published;
 use super::naming::named_in;
 use super::outside_sandbox::Reader;
 use crate::sql::{
@@ -32,6 +33,8 @@ pub struct Access {
     pub ident: PathBuf,
     /// Its mappings; `None` if it cannot be read.
     pub mappings: Option<Vec<Mapping>>,
+    /// Those of the files with mappings that a pgsvid publishes.
+    pub published: Vec<PathBuf>,
     /// The lines of both files that pgsvid does not understand.
     pub unclear: Vec<Unclear>,
     /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and appends the next line to
@@ -97,13 +100,22 @@ pub fn access(socket: &sql::Settings, standing: Option<&RoleRights>) -> Option<A
     let mappings = ident.as_deref().and_then(|ident| {
         let mut found = Vec::new();
         of_ident.collect(ident, 0, parse_ident, &mut found).ok()?;
-        Some(found.into_iter().map(|(_, mapping)| mapping).collect())
+        let file = |path: PathBuf| (path != ident).then(|| path.display().to_string());
+        Some(
+            found
+                .into_iter()
+                .map(|(path, mapping)| Mapping { file: file(path), ..mapping })
+                .collect(),
+        )
     });
     let ident = ident.unwrap_or_else(|| PathBuf::from("pg_ident.conf"));
+    let published =
+        [&ident].into_iter().chain(&of_ident.budget.read).filter(|path| is_published(path));
+    let published = published.cloned().collect();
     let nul = of_hba.budget.nul.or(of_ident.budget.nul);
     let files = of_hba.budget.read.into_iter().chain(of_ident.budget.read).collect();
     of_hba.unclear.append(&mut of_ident.unclear);
-    Some(Access { hba, rules, ident, mappings, unclear: of_hba.unclear, nul, files })
+    Some(Access { hba, rules, ident, mappings, published, unclear: of_hba.unclear, nul, files })
 }
 
 /// The path of `pg_hba.conf`, if it can be read but is too large to be judged, or names too many files.

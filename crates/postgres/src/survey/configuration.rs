@@ -1,20 +1,21 @@
 //! Settings that name files, read from a server's command line and its configuration files (PostgreSQL: `guc-file.l`), for
 //! roles that may not query them. An unknown value is never guessed.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::naming::{named_in, without_parents};
 use super::outside_sandbox::Reader as ServersUser;
 use super::server_process;
-use crate::sql::{self, OTHER_SETTINGS, Setting};
+use crate::sql::{self, OTHER_SETTINGS, Setting, TLS_SETTINGS};
 use pgsvid_base::files;
 
 /// Largest file that is read, in bytes.
-const LARGEST: u64 = 1024 * 1024;
+pub(super) const LARGEST: u64 = 1024 * 1024;
 /// How many files are read at most.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 /// How deeply files may include each other (PostgreSQL: `CONF_FILE_MAX_DEPTH`).
-const DEEPEST: usize = 10;
+pub(super) const DEEPEST: usize = 10;
 
 /// How a server was started, as far as pgsvid can tell.
 pub(super) struct Start {
@@ -88,16 +89,33 @@ impl Start {
     }
 
     /// Whether the server certainly reads these configuration files.
-    fn is_certain(&self) -> bool {
+    pub(super) fn is_certain(&self) -> bool {
         self.certain || option(&self.arguments, "config_file").is_some()
     }
 
-    /// Reads the files for one setting.
-    fn read<'a>(&'a self, setting: &'a str) -> Option<Reader<'a>> {
+    /// The first file that the server reads, and the one of ALTER SYSTEM, if it exists.
+    pub(super) fn roots(&self) -> Option<Vec<PathBuf>> {
         let configuration = match option(&self.arguments, "config_file") {
             Some(path) => absolute(path)?,
             None => self.directory.join("postgresql.conf"),
         };
+        let altered = Some(self.data.join("postgresql.auto.conf")).filter(|path| path.exists());
+        Some([configuration].into_iter().chain(altered).collect())
+    }
+
+    /// Whether this process runs as the server's user, or as root: then the server can read no more than it can.
+    pub(super) fn is_own(&self) -> bool {
+        self.reader.is_none()
+    }
+
+    /// Whether the file may be another user's secret, which pgsvid does not read.
+    pub(super) fn is_secret(&self, path: &Path) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.is_secret(path))
+    }
+
+    /// Reads the files for one setting.
+    fn read<'a>(&'a self, setting: &'a str) -> Option<Reader<'a>> {
+        let roots = self.roots()?;
         let mut reader = Reader {
             setting,
             left: MOST,
@@ -106,12 +124,8 @@ impl Start {
             found_in: None,
             user: self.reader.as_ref(),
         };
-        reader.read(&configuration, 0)?;
-        // The server reads this file after the others, if it exists.
-        let altered = self.data.join("postgresql.auto.conf");
-        if altered.exists() {
-            reader.read(&altered, 0)?;
-        }
+        // The server reads ALTER SYSTEM's file after the others.
+        roots.iter().try_for_each(|root| reader.read(root, 0))?;
         Some(reader)
     }
 }
@@ -140,6 +154,23 @@ pub fn other_settings(socket: &sql::Settings) -> Option<Vec<(String, Setting)>> 
             let source = Some(source.to_owned());
             let file = file.map(|file| file.display().to_string());
             found.push((name.to_owned(), Setting { value, source, file }));
+        }
+    }
+    Some(found)
+}
+
+/// The TLS settings by name as the configuration files have them; `None` if the files cannot be found and read.
+#[must_use]
+pub fn tls_settings_in_files(socket: &sql::Settings) -> Option<BTreeMap<String, Setting>> {
+    let start = Start::of(socket).filter(Start::is_certain)?;
+    let names = TLS_SETTINGS.into_iter().chain(OTHER_SETTINGS.map(|(name, _)| name));
+    let mut found = BTreeMap::new();
+    for name in names {
+        let reader = start.read(name)?;
+        if let Some(value) = reader.found {
+            let source = Some("configuration file".to_owned());
+            let file = reader.found_in.map(|file| file.display().to_string());
+            found.insert(name.to_owned(), Setting { value, source, file });
         }
     }
     Some(found)
@@ -290,7 +321,7 @@ impl Reader<'_> {
 /// Name and value of a line: `name = value`, `name value` or `name 'value'`.
 ///
 /// The value is `None` if it is written in a form that no path needs.
-fn entry(line: &str) -> Option<(&str, Option<String>)> {
+pub(super) fn entry(line: &str) -> Option<(&str, Option<String>)> {
     let line = line.trim();
     let end = line.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$' | '.')));
     let (name, rest) = line.split_at(end.unwrap_or(line.len()));

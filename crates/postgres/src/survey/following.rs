@@ -8,10 +8,24 @@ use pgsvid_base::files::{Link, resolve_path};
 
 /// The link that every publication replaces.
 const CURRENT: &str = "..data";
+/// How the names of the directories begin to which pgsvid lets it lead. Volumes of Kubernetes have names that begin with two
+/// dots and the year.
+const GENERATION: &[u8] = b"..v";
 
 /// Whether the absolute path leads through the link in the published directory, as the kernel follows it.
 pub(super) fn follows(path: &Path, directory: &Path) -> bool {
     let is_current = |link: &Link| link.name == CURRENT && is_same(&link.directory, directory);
+    resolve_path(path).links.iter().any(is_current)
+}
+
+/// Whether the path leads to a file that a pgsvid publishes, so that pgsvid restores it when somebody else changes it.
+#[must_use]
+pub fn is_published(path: &Path) -> bool {
+    let is_current = |link: &Link| {
+        link.name == CURRENT
+            && std::fs::read_link(link.directory.join(CURRENT))
+                .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(GENERATION))
+    };
     resolve_path(path).links.iter().any(is_current)
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod configuration;
+mod configuration_error;
 mod facts;
 mod following;
 mod listeners;
@@ -24,9 +25,10 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 pub use access::{Access, Unclear, access, too_much};
-pub use configuration::{is_set, other_settings, set_in};
+pub use configuration::{is_set, other_settings, set_in, tls_settings_in_files};
+pub use configuration_error::configuration_error;
 pub use facts::{Content, FileFacts, Files, Present, PublishedPaths, State};
-pub use following::{Lead, lead};
+pub use following::{Lead, is_published, lead};
 pub use listeners::{Listener, listeners};
 pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};

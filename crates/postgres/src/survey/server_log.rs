@@ -43,6 +43,8 @@ pub struct Reloaded {
     pub tls: Option<String>,
     /// The other files that it went on without, such as `pg_hba.conf`; shortened and escaped.
     pub access: Vec<String>,
+    /// Whether PostgreSQL would tell a refusal in English: in other languages pgsvid sees none.
+    pub is_english: bool,
     /// Whether the log proves that PostgreSQL loaded all of its TLS settings and files at its last reload or start. A log that
     /// clients can write into never does. It says nothing about `access`.
     pub is_taken: bool,
@@ -95,8 +97,13 @@ pub fn last_reload(socket: &sql::Settings, standing: &RoleRights) -> Option<Relo
         }
     };
     let lines = files::last_lines(&path, MOST, LONGEST_LINE).ok()?;
-    let found = judge(lines, pid, &form, load);
-    Some(Reloaded { log: path, ..found })
+    let (found, seen) = judge(lines, pid, &form, load);
+    // The announcement of a reload precedes a change of the language; so the setting counts more.
+    let is_english = match standing.setting("lc_messages") {
+        Some(locale) if !locale.is_empty() => is_english(locale),
+        _ => seen,
+    };
+    Some(Reloaded { log: path, is_english, is_taken: found.is_taken && is_english, ..found })
 }
 
 /// The server's data directory, and its postmaster's process ID.
@@ -152,12 +159,24 @@ impl Form {
     }
 }
 
-/// Judges the end of a log. If clients can write such lines, a line about a new reload does not clear an earlier refusal,
+/// Whether messages are in English by this locale.
+fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '-', '@']).next().unwrap_or_default();
+    ["C", "POSIX", "en", "English"].contains(&language)
+}
+
+/// Judges the end of a log, and says whether the last load was announced in English. If clients can write such lines, a line about a new reload does not clear an earlier refusal,
 /// because a client may have written it.
-fn judge(lines: impl Iterator<Item = Vec<u8>>, pid: u32, form: &Form, load: Load) -> Reloaded {
+fn judge(
+    lines: impl Iterator<Item = Vec<u8>>,
+    pid: u32,
+    form: &Form,
+    load: Load,
+) -> (Reloaded, bool) {
     let is_forgeable = matches!(form, Form::Text(_));
     let mut found = Reloaded { is_forgeable, ..Reloaded::default() };
     let mut before = String::new();
+    let mut seen = false;
     for Entry { stamp, severity, message } in lines.filter_map(|line| form.entry(&line, pid)) {
         let is_since = |before: i64| match stamp {
             Some(Stamp::Local(micros)) => micros >= load.local - before,
@@ -171,6 +190,7 @@ fn judge(lines: impl Iterator<Item = Vec<u8>>, pid: u32, form: &Form, load: Load
         let is_log = severity == "LOG";
         let refused = message.strip_suffix(REFUSED).filter(|_| is_log && is_since(LATER));
         if is_log && (message == ASKED || message.starts_with(STARTED)) {
+            seen = true;
             if !is_forgeable {
                 (found.tls, found.is_taken) = (None, true);
                 found.access.clear();
@@ -186,7 +206,7 @@ fn judge(lines: impl Iterator<Item = Vec<u8>>, pid: u32, form: &Form, load: Load
         before = message;
     }
     found.is_taken &= found.tls.is_none();
-    found
+    (found, seen)
 }
 
 #[cfg(test)]
@@ -224,11 +244,11 @@ mod tests {
     }
 
     fn found(prefix: &str, log: &str) -> Reloaded {
-        judge(lines(log), 7, &Form::Text(Prefix::parse(prefix).unwrap()), LOAD)
+        judge(lines(log), 7, &Form::Text(Prefix::parse(prefix).unwrap()), LOAD).0
     }
 
     fn in_json(log: &str) -> Reloaded {
-        judge(lines(log), 7, &Form::Json, LOAD)
+        judge(lines(log), 7, &Form::Json, LOAD).0
     }
 
     #[test]
@@ -296,6 +316,30 @@ mod tests {
         let at = |seconds: u32| format!("{seconds}.100 7 LOG:  {REFUSED}\n");
         assert_eq!(found("%n %p ", &at(1_795_956_615)).tls.as_deref(), Some(""));
         assert_eq!(found("%n %p ", &at(1_795_956_610)).tls, None);
+    }
+
+    #[test]
+    fn b137_other_languages_than_english_are_told_apart() {
+        for (locale, wanted) in [
+            ("C", true),
+            ("C.UTF-8", true),
+            ("POSIX", true),
+            ("en_GB.UTF-8", true),
+            ("en-US", true),
+            ("English_United States.1252", true),
+            ("de_DE.UTF-8", false),
+            ("Czech", false),
+            ("eo", false),
+        ] {
+            assert_eq!(is_english(locale), wanted, "{locale}");
+        }
+        let seen = |log: &str| judge(lines(log), 7, &Form::Json, LOAD).1;
+        assert!(seen(&entry("50:15.251", 7, ASKED)));
+        assert!(!seen(&entry(
+            "50:15.251",
+            7,
+            "SIGHUP empfangen, Konfigurationsdateien werden neu geladen"
+        )));
     }
 
     #[test]

@@ -83,6 +83,13 @@ pub fn is_elsewhere(socket: &sql::Settings) -> bool {
     Lock::of(socket).is_some_and(|lock| lock.is_elsewhere())
 }
 
+/// Whether the server certainly has the same mounts as this process: then a path that leads nowhere here leads nowhere there.
+pub(super) fn has_the_same_mounts(socket: &sql::Settings) -> bool {
+    let mounts = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
+    let server = Lock::of(socket).and_then(|lock| mounts(&lock.process()?));
+    server.is_some() && server == mounts(Path::new("/proc/self"))
+}
+
 /// The directory in the server's environment (`PGDATA`), which holds its configuration unless its command line names another
 /// (PostgreSQL: `guc.c`, `SelectConfigFiles`). `None` if unknown.
 pub(super) fn configuration_directory(socket: &sql::Settings) -> Option<PathBuf> {
