@@ -263,7 +263,7 @@ const SENTENCES: &[Sentence] = &[
     ),
     (
         "docs/certificates.md",
-        "{} of the time between that and the expiry are left, and at the expiry",
+        "{} of the time between the expected renewal and the expiry are left, and at the expiry",
         &[(ALARM, "LEFT_OF_RENEWAL")],
     ),
     ("docs/hooks.md", "it still exists {} after the signal", &[("src/hooks/runner.rs", "WATCHED")]),

@@ -4,18 +4,17 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::material::remedy;
+use super::readable::readable;
 use super::store_passwords;
 use crate::config::Config;
-use crate::consumers::Server;
-use crate::diagnose;
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::{Material, Rejection};
 use crate::publish::{self, Examination, NotOurs, Place, Reason, Trust, Unusable};
 use crate::source::ExtraAuthorities;
 use crate::text::argument;
+use crate::timing;
 use crate::watching::Watching;
-use crate::{survey, timing};
 
 const RUNNING: &str = "check that `pgsvid run` runs with these settings, and read its log";
 
@@ -375,31 +374,4 @@ fn more_authorities(config: &Config, published: &Material, offered: &Material) -
     let extra = extra.beside(offered);
     let wanted: Vec<_> = offered.authorities().chain(&extra).collect();
     Some(published_authorities.iter().filter(|authority| !wanted.contains(authority)).count())
-}
-
-/// Checks owner, mode and content by PostgreSQL's own rules.
-pub(super) fn readable(config: &Config) -> Vec<Finding> {
-    config.rotation.servers.iter().flat_map(readable_for).collect()
-}
-
-fn readable_for(server: &Server) -> Vec<Finding> {
-    let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
-    let Some(uid) = files.server_uid else {
-        return vec![Finding::skipped(
-            Code::TlsFilesReadable,
-            format!(
-                "owner and mode: PostgreSQL's uid is unknown, because {} is not a socket of a user that PostgreSQL may run as",
-                server.session.socket().display()
-            ),
-        )];
-    };
-    let refused = diagnose::refused(&files);
-    if refused.is_empty() {
-        vec![Finding::ok(
-            Code::TlsFilesReadable,
-            format!("PostgreSQL (uid {uid}) may read them, and accepts the key's owner and mode"),
-        )]
-    } else {
-        refused
-    }
 }

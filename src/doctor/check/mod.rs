@@ -33,6 +33,7 @@ mod pinned;
 mod pooled_servers;
 mod pooled_stranger;
 mod postgresql;
+mod readable;
 mod readers;
 mod remedy;
 mod replication;
@@ -47,6 +48,7 @@ mod tokens;
 mod unproven;
 mod upcoming;
 mod verdict;
+mod version_settings;
 mod workload_api;
 
 use super::finding::{Finding, Report, Section, Severity};

@@ -66,7 +66,7 @@ pub struct Settings {
     pub renewal_percent: u32,
     /// Whether the file system does not report changes that another machine, or a program in user space, makes.
     pub is_silent: bool,
-    /// Whether PostgreSQL and libpq read these very files, and not a set that pgsvid writes anew.
+    /// Whether PostgreSQL and libpq read these very files, and not a set that pgsvid writes itself.
     pub in_place: bool,
 }
 

@@ -247,7 +247,8 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_reported(
 }
 
 #[test]
-fn f72_a_key_in_a_data_volume_on_the_file_system_of_the_machine_that_everybody_can_read_is_told() {
+fn f72_a_key_in_a_data_volume_on_the_file_system_of_the_machine_that_everybody_can_read_is_reported()
+ {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     let place = Place::new();
     place.certs.subdirectory("..1");

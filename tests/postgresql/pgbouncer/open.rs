@@ -136,7 +136,7 @@ fn b105_roles_by_an_identifier_do_not_hold_at_pgbouncers_port_and_that_is_report
 }
 
 #[test]
-fn q24_a_role_that_the_ini_forces_on_every_client_is_told_until_it_is_removed() {
+fn q24_a_role_that_the_ini_forces_on_every_client_is_reported_until_it_is_removed() {
     let (setup, pgbouncer, pgsvid) = running("");
     current(&pgsvid, "pooler", 1);
     setup.cluster.set_hba(
