@@ -76,8 +76,8 @@ fn a36_a_user_that_may_be_a_superuser_is_reported_and_the_remedy_ends_it() {
     let fix = warnings[0]["fix"].as_str().unwrap();
     let lines: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
     assert!(fix.contains("above pg_hba.conf line 2"), "{fix}");
-    let hba = hba.replace("local all all peer", &format!("{}\nlocal all all peer", lines[0]));
-    write(&setup, &hba, &format!("{ident}{}\n", lines[1]));
+    let hba = hba.replace("local all all peer", &format!("{}\nlocal all all peer", lines[1]));
+    write(&setup, &hba, &format!("{ident}{}\n", lines[0]));
     eventually(LIMIT, "the user is no superuser", || {
         !psql(&setup, account.uid(), name).status.success()
     });

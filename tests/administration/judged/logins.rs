@@ -67,8 +67,8 @@ fn f09_remedies_quote_the_names() {
         let finding = one(&report, "failure", "login-line-missing");
         let printed = lines(finding);
         // Both lines are needed, since the certificate has another name.
-        ident(&setup, printed[1]);
-        hba(&setup, printed[0]);
+        ident(&setup, printed[0]);
+        hba(&setup, printed[1]);
         let report = login(&setup, role);
         one(&report, "ok", "client-login");
         ident(&setup, "");
@@ -117,8 +117,10 @@ fn f61_the_printed_lines_let_in_a_role_of_another_name_than_the_certificates() {
         let finding = one(&report, "failure", code);
         let printed = lines(finding);
         assert_eq!(printed.len(), if role == "app" { 2 } else { 1 }, "{line}: {finding:#}");
-        ident(&setup, printed.get(1).unwrap_or(&""));
-        hba(&setup, &format!("{}\n{line}", printed[0]));
+        // The map comes first, if there is one.
+        let (map, first) = if role == "app" { (printed[0], printed[1]) } else { ("", printed[0]) };
+        ident(&setup, map);
+        hba(&setup, &format!("{first}\n{line}"));
         one(&login(&setup, role), "ok", "client-login");
     }
 }

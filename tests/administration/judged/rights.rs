@@ -219,3 +219,36 @@ fn b94_a_user_mapping_that_leads_back_as_a_superuser_is_reported_and_the_remedy_
     admin(&setup, "DROP USER MAPPING FOR PUBLIC SERVER loop");
     assert!(found(&check(&setup, &[]), "skipped", "own-role-superuser").is_empty());
 }
+
+/// libpq takes each of these for this machine's own address.
+#[test]
+fn b146_an_unusual_spelling_of_the_servers_own_address_is_seen() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    admin(
+        &setup,
+        "CREATE EXTENSION postgres_fdw; \
+         CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'db.example.org'); \
+         GRANT USAGE ON FOREIGN SERVER loop TO pgsvid; \
+         CREATE USER MAPPING FOR pgsvid SERVER loop OPTIONS (password_required 'off')",
+    );
+    for (host, is_own) in [
+        ("LOCALHOST", true),
+        ("ip6-localhost", true),
+        ("0", true),
+        ("2130706433", true),
+        ("0x7f.1", true),
+        ("0177.0.0.1", true),
+        ("127.1", true),
+        ("0:0:0:0:0:0:0:1", true),
+        ("db.example.org,localhost", true),
+        ("10.0.0.5", false),
+        ("192.0.2.100", false),
+        ("fd00::1", false),
+        ("db0.example.org", false),
+    ] {
+        admin(&setup, &format!("ALTER SERVER loop OPTIONS (SET host '{host}')"));
+        let report = check(&setup, &[]);
+        let told = found(&report, "warning", "own-role-superuser").len();
+        assert_eq!(told, usize::from(is_own), "{host}: {report:#}");
+    }
+}

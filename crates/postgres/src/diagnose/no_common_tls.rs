@@ -12,6 +12,8 @@ use rustls::AlertDescription;
 
 /// From this version on `ssl_ecdh_curve` is `ssl_groups`, a list.
 const HAS_GROUPS: u32 = 180_000;
+/// OpenSSL's usual security level, in Debian: keys of 112 bits, which every authority issues.
+const COMMON_LEVEL: u32 = 2;
 /// The ciphers that the probe needs over TLS 1.2, for any kind of certificate key.
 const CIPHERS: &str = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 /// The cipher suite that the probe needs over TLS 1.3.
@@ -220,6 +222,18 @@ fn mismatch(settings: &TlsSettings) -> Option<Mismatch<'_>> {
         let why = "pgsvid's probe speaks TLS 1.2 and TLS 1.3".to_owned();
         return Some(Mismatch { name, setting, why, value: "TLSv1.3".to_owned() });
     }
+    // A level counts for every protocol version, and for the server's own key (OpenSSL: `SSL_CTX_set_security_level`).
+    if let Some((name, setting)) = set("ssl_ciphers")
+        && let Some(level) = openssl::security_level(&setting.value)
+        && level > COMMON_LEVEL
+    {
+        let why = format!(
+            "its @SECLEVEL={level} asks for stronger keys than those that PostgreSQL or its clients have: level 3 for 128 bits (P-256, RSA with \
+             3072), level 4 for 192 (P-384), level 5 for 256"
+        );
+        let value = openssl::without_security_level(&setting.value);
+        return Some(Mismatch { name, setting, why, value });
+    }
     let only = |what: &str, names: Vec<&str>| {
         format!("pgsvid's probe has none of these; it has {} ({what})", names.join(", "))
     };
@@ -292,6 +306,28 @@ mod tests {
             require_peer: None,
             password_file: None,
             purpose: sql::Purpose::Reload,
+        }
+    }
+
+    #[test]
+    fn b147_a_security_level_is_named_and_taken_out_of_the_list() {
+        for (list, level, value) in [
+            ("HIGH:@SECLEVEL=4", Some("4"), "HIGH"),
+            ("@SECLEVEL=5", Some("5"), "HIGH:MEDIUM:+3DES:!aNULL"),
+            ("ALL:@SECLEVEL=1:@SECLEVEL=3:!aNULL", Some("3"), "ALL:!aNULL"),
+            ("HIGH:@SECLEVEL=2", None, ""),
+            ("HIGH", None, ""),
+        ] {
+            for most in ["", "TLSv1.2"] {
+                let settings =
+                    with(150_000, &[("ssl_ciphers", list), ("ssl_max_protocol_version", most)]);
+                let found = mismatch(&settings).filter(|found| found.why.contains("@SECLEVEL"));
+                let level = level.map(|level| format!("@SECLEVEL={level} "));
+                assert_eq!(found.is_some(), level.is_some(), "{list}");
+                let Some((found, level)) = found.zip(level) else { continue };
+                assert!(found.why.contains(&level), "{}", found.why);
+                assert_eq!(found.value, value, "{list}");
+            }
         }
     }
 

@@ -15,6 +15,23 @@ pub(super) enum Taken {
     Perhaps,
 }
 
+/// The last security level that a cipher list sets (`ssl_cipher_process_rulestr`: the command `@SECLEVEL`).
+pub(super) fn security_level(list: &str) -> Option<u32> {
+    words(list).filter_map(|word| word.strip_prefix(LEVEL)?.parse().ok()).last()
+}
+
+/// The list without security levels; PostgreSQL's default if nothing else is in it.
+pub(super) fn without_security_level(list: &str) -> String {
+    let rest: Vec<&str> = words(list).filter(|word| !word.starts_with(LEVEL)).collect();
+    if rest.is_empty() { "HIGH:MEDIUM:+3DES:!aNULL".to_owned() } else { rest.join(":") }
+}
+
+/// The words of a list: OpenSSL separates them by colons, commas, semicolons or blanks.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split([':', ',', ';', ' ']).filter(|word| !word.is_empty())
+}
+
+const LEVEL: &str = "@SECLEVEL=";
 /// Groups that have ciphers in every build.
 const GROUPS: [&str; 22] = [
     "ALL", "DEFAULT", "HIGH", "ECDHE", "EECDH", "kECDHE", "kEECDH", "ECDH", "DHE", "EDH", "kDHE",

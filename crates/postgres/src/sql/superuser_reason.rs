@@ -108,7 +108,7 @@ fn functions() -> String {
 
 /// User mappings by which the server logs in to itself as a superuser: those without a password, whose role may name any user
 /// (`ALTER USER MAPPING`), and those with a superuser's name and a password. An address counts as the server's own if it is a socket, a
-/// loopback address or unknown, or if the mapping's role may change it. Rows: the mapping, its role, and its server's.
+/// loopback address, unknown, or a number that is not spelled as four plain decimal ones, or if the mapping's role may change it. Rows: the mapping, its role, and its server's.
 const MAPPINGS: &str = "\
     SELECT m.umid, m.umuser, m.umoptions, s.oid AS server, s.srvname, s.srvowner, s.srvacl, option.* \
       FROM pg_catalog.pg_user_mappings m JOIN pg_catalog.pg_foreign_server s ON s.oid = m.srvid \
@@ -126,7 +126,9 @@ const MAPPINGS: &str = "\
            FROM pg_catalog.pg_options_to_table(m.umoptions) AS o (name, value)) option \
      WHERE v.prosrc IN ('postgres_fdw_validator', 'dblink_fdw_validator') \
        AND (place.service IS NOT NULL \
-            OR COALESCE(place.hostaddr, place.host, '') ~ '(^|,) *($|,|/|@|localhost|127[.]|::1|0[.]0[.]0[.]0|::)' \
+            OR COALESCE(place.hostaddr, place.host, '') ~* '(^|,) *($|,|/|@|localhost|ip6-l|127[.]|0[.]0[.]0[.]0|::|0+:)' \
+            OR COALESCE(place.hostaddr, place.host, '') ~* '(^|,) *((0x[0-9a-f]+|[0-9]+)[.]?){1,3} *($|,)' \
+            OR COALESCE(place.hostaddr, place.host, '') ~* '(^|,) *([0-9a-fx]+[.]){0,3}0[0-9x][0-9a-fx]*([.][0-9a-fx]+){0,3} *($|,)' \
             OR pg_catalog.pg_has_role(NULLIF(m.umuser, 0), s.srvowner, 'USAGE'))";
 
 /// Rights that are equivalent to a superuser's: who has them, what they are, and how to revoke them. Functions, languages and
