@@ -3,7 +3,7 @@
 # directory; this waits for the last of them and makes PostgreSQL read its files again. libpq's variables (PGHOST, PGUSER …)
 # say which PostgreSQL. It is here to be measured (docs/evidence/performance.md), not to be used. What it gets wrong:
 #
-# * The helper truncates each file and writes it anew, one after the other. A reader in between gets half a file, or
+# * The helper truncates each file and writes it again, one after the other. A reader in between gets half a file, or
 #   the certificate of one SVID with the key of another: clients fail, and a PostgreSQL that is started right then does not
 #   start.
 # * A reload by anybody else in between (an operator's, a configuration manager's) makes PostgreSQL load that mixture or
@@ -14,7 +14,7 @@
 # * If PostgreSQL is starting, stopped, or out of connection slots, psql fails, and nobody tries again before the next
 #   renewal.
 # * inotifywait watches files of names that are known. A helper that writes elsewhere and renames, as careful ones do, raises
-#   another event (moved_to); a volume that is mounted anew raises none.
+#   another event (moved_to); a volume that is mounted again raises none.
 # * The file that is written last is a property of the helper's version.
 # * Four programs and a shell instead of one; two of them are started for each rotation.
 set -u

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pgsvid::doctor::View;
-use pgsvid::material::{Certificate, Fingerprint, Name, workload_id};
+use pgsvid::material::{Certificate, Fingerprint, LeafName, workload_id};
 use pgsvid::verify::{
     Answer, ClientSettings, Expected, Facts, Served, Verdict, alert_name, ask, judge,
 };
@@ -155,7 +155,7 @@ fn assert_judged(answer: Answer) {
     let expected = Expected {
         leaf: published,
         intermediates: Vec::new(),
-        name: Name::Spiffe(workload_id(ID).unwrap()),
+        name: LeafName::Spiffe(workload_id(ID).unwrap()),
         authorities: BTreeSet::from([root.subject().to_vec()]),
         earlier: Vec::new(),
         clients: ClientSettings::default(),

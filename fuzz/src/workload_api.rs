@@ -157,7 +157,7 @@ fn edited(choices: &mut Choices<'_>) -> (Vec<u8>, SystemTime) {
     (bytes, moment)
 }
 
-/// A certificate with the edits that belong to it made in what its signature covers, and signed anew.
+/// A certificate with the edits that belong to it made in what its signature covers, and signed again.
 fn beneath(edits: &[(u8, Edit<'_>)], part: u8, signed: &super::seeds::Signed) -> Vec<u8> {
     let mut inner = signed.to_be_signed();
     let mut of_part = edits.iter().filter(|(edited, _)| *edited == part).peekable();

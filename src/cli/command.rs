@@ -77,7 +77,7 @@ pub(super) enum Command {
     /// Show the certificate that a PostgreSQL serves
     ///
     /// Does not log in, and leaves no trace in the server's log. Judges the certificate by the bundle, and exits with 1 if
-    /// the server shows none, or one that has expired or that the bundle does not vouch for.
+    /// the server shows none, or one that has expired or that no authority of the bundle has signed.
     Probe(Box<probe::Probe>),
     /// Show what is inside certificate files
     ///

@@ -119,7 +119,7 @@ pub(super) const FILES_DIRECTORY: Key =
     Key::new(
         "files.directory",
         Default::Required,
-        "where to publish; with `[certificates]` it may be missing: then the files are read where they are",
+        "where to publish. With `[certificates]` you may leave it out. pgsvid then publishes nothing: PostgreSQL reads the files where they are",
     )
         .flag("--directory")
         .short("-d")
@@ -162,7 +162,7 @@ pub(super) const FILES_KEEP_AT_MOST: Key =
 pub(super) const FILES_PUBLISH_EVERY: Key = Key::new(
     "files.publish_every",
     Default::Text("5s"),
-    "for SVIDs that change without end: after 120 in a row, only the newest is published once per this time. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
+    "limits publications when SVIDs keep changing: after 120 in a row, only the newest is published once per this time. A changed bundle, and an SVID whose predecessor is about to expire, do not wait. `\"0s\"`: none waits",
 );
 pub(super) const FILES_SEEN_AS: Key = Key::new(
     "files.seen_as",
@@ -553,7 +553,7 @@ pub(super) const KUBERNETES_SERVER: Key = Key::new(
 pub(super) const KUBERNETES_CA_FILE: Key = Key::new(
     "kubernetes.ca_file",
     Default::Text("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
-    "path of a PEM file with the authorities that may vouch for it",
+    "path of a PEM file with the authorities that may have signed it",
 );
 pub(super) const KUBERNETES_TOKEN_FILE: Key = Key::new(
     "kubernetes.token_file",

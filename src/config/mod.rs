@@ -45,7 +45,7 @@ pub use parts::Parts;
 pub use rules::LONGEST;
 #[cfg(feature = "schema")]
 pub use schema::schema;
-pub use server::{Reached, published_paths};
+pub use server::{ServerConfig, published_paths};
 pub use variables::{Driver, NoVariables};
 
 use crate::companions::role_map::RoleMap;

@@ -17,7 +17,7 @@ pub struct Parts {
     /// Where consumers find the set.
     pub place: Option<crate::publish::Place>,
     /// The configured servers.
-    pub servers: Vec<server::Reached>,
+    pub servers: Vec<server::ServerConfig>,
     /// Each configured PgBouncer, if it is known where identities are published.
     pub poolers: Vec<consumers::Pooler>,
     /// Patroni's REST API, if it is configured, and it is known where identities are published.

@@ -2,12 +2,12 @@
 
 use super::file::{File, Patroni};
 use super::given::Resolver;
-use super::server::{self, Reached};
+use super::server::{self, ServerConfig};
 use super::{Error, keys, rules};
 use crate::consumers::{Pooler, RestApi};
 use crate::patroni::Credentials;
 use crate::publish::Place;
-use crate::verify::{self, Begin, Meeting, Target};
+use crate::verify::{self, AddressOverlap, Begin, Target};
 
 /// The REST API of the Patroni of this machine, if it is configured. `part` is the name of the published part of Patroni's
 /// configuration, if there is one.
@@ -15,7 +15,7 @@ pub(super) fn rest_api(
     resolver: &Resolver<'_>,
     file: &File,
     place: &Place,
-    servers: &[Reached],
+    servers: &[ServerConfig],
     poolers: &[Pooler],
     part: Option<&String>,
 ) -> Result<Option<RestApi>, Error> {
@@ -42,8 +42,8 @@ pub(super) fn rest_api(
         return Err(resolver.in_file("patroni", why));
     }
     let api = read(resolver, table, place, part)?;
-    let meets = |it: &&Reached| {
-        api.verify.target.meets(0, &it.verify.target, it.session.port) == Meeting::Certain
+    let meets = |it: &&ServerConfig| {
+        api.verify.target.meets(0, &it.verify.target, it.session.port) == AddressOverlap::Certain
     };
     if let Some(server) = servers.iter().find(meets) {
         let why = format!(

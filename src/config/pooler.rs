@@ -2,13 +2,13 @@
 
 use super::file::{File, Pgbouncer};
 use super::given::Resolver;
-use super::server::{self, Reached};
+use super::server::{self, ServerConfig};
 use super::{Error, keys, rules};
 use crate::consumers::Pooler;
 use crate::pgbouncer::{CONSOLE, Login};
 use crate::publish::Place;
 use crate::sql::{self, Purpose};
-use crate::verify::{self, Meeting, Target};
+use crate::verify::{self, AddressOverlap, Target};
 
 /// Each configured PgBouncer, in the order of the file. `included` is the name of the published
 /// part of their ini, if there is one.
@@ -16,7 +16,7 @@ pub(super) fn poolers(
     resolver: &Resolver<'_>,
     file: &File,
     place: &Place,
-    servers: &[Reached],
+    servers: &[ServerConfig],
     included: Option<&String>,
 ) -> Result<Vec<Pooler>, Error> {
     let mut poolers: Vec<Pooler> = Vec::new();
@@ -37,8 +37,9 @@ pub(super) fn poolers(
             return Err(resolver.in_file("pgbouncer", why));
         }
         let (target, port) = (&pooler.verify.target, pooler.console.port);
-        let meets =
-            |other: &Target, other_port| target.meets(port, other, other_port) == Meeting::Certain;
+        let meets = |other: &Target, other_port| {
+            target.meets(port, other, other_port) == AddressOverlap::Certain
+        };
         if servers.iter().any(|it| meets(&it.verify.target, it.session.port))
             || poolers.iter().any(|it| meets(&it.verify.target, it.console.port))
         {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::given::Resolver;
-use super::{Error, File, Reached, file, rules};
+use super::{Error, File, ServerConfig, file, rules};
 use crate::companions::role_map::{
     LONGEST_WORD, MAP, OwnLogin, Recognition, RoleMap, SHARED_SUBJECT, Workload,
 };
@@ -21,7 +21,7 @@ const LONGEST_ROLE: usize = 63;
 pub(super) fn roles(
     resolver: &Resolver<'_>,
     file: &File,
-    servers: &[Reached],
+    servers: &[ServerConfig],
 ) -> Result<RoleMap, Error> {
     let mut map = RoleMap { login: own_login(resolver, file, servers)?, ..RoleMap::default() };
     for text in file.files.ident_lines.iter().flatten() {
@@ -54,11 +54,11 @@ pub(super) fn roles(
 fn own_login(
     resolver: &Resolver<'_>,
     file: &File,
-    servers: &[Reached],
+    servers: &[ServerConfig],
 ) -> Result<Option<OwnLogin>, Error> {
     // Found by name: --name may have chosen one of several tables, and a server that only a flag names has no table.
     let tables = &file.postgres.0;
-    let table_of = |server: &Reached| tables.iter().find(|table| table.name() == server.name);
+    let table_of = |server: &ServerConfig| tables.iter().find(|table| table.name() == server.name);
     let logins = servers.iter().map(|server| login(resolver, file, table_of(server), server));
     let logins: Vec<OwnLogin> = logins.collect::<Result<_, _>>()?;
     let differ = logins
@@ -78,7 +78,7 @@ fn login(
     resolver: &Resolver<'_>,
     file: &File,
     table: Option<&file::Postgres>,
-    Reached { session, .. }: &Reached,
+    ServerConfig { session, .. }: &ServerConfig,
 ) -> Result<OwnLogin, Error> {
     let given = table.and_then(|table| table.os_user.as_deref());
     // With a group the key must be root's; otherwise it must belong to PostgreSQL's user.
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_entry_is_said() {
+    fn what_is_wrong_with_an_entry_is_reported() {
         let id = r#"spiffe_id = "spiffe://example.org/x""#;
         for (text, words) in [
             (format!("{id}\nrole = 'x'"), "does not say how"),

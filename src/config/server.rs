@@ -7,12 +7,12 @@ use crate::consumers::Claims;
 use crate::publish::Place;
 use crate::sql::Purpose;
 use crate::survey::{PublishedPaths, Viewpoint};
-use crate::verify::{Meeting, Target};
+use crate::verify::{AddressOverlap, Target};
 use crate::{consumers, sql, verify};
 
 /// A configured server: its name, and how to reach it over SQL and over TLS.
 #[derive(Debug, Clone)]
-pub struct Reached {
+pub struct ServerConfig {
     /// Its name, which no other server has.
     pub name: String,
     /// How to reach it over SQL.
@@ -40,11 +40,11 @@ fn idle_flag(flags: &Flags) -> Option<&'static str> {
 
 /// A server, with the paths by which it finds the published files.
 pub(super) fn server(
-    reached: Reached,
+    reached: ServerConfig,
     place: &Place,
     role_map: Option<Vec<String>>,
 ) -> consumers::Server {
-    let Reached { name, session, verify, claims, sessions } = reached;
+    let ServerConfig { name, session, verify, claims, sessions } = reached;
     consumers::Server {
         name,
         session,
@@ -78,7 +78,7 @@ pub(super) fn servers(
     resolver: &Resolver<'_>,
     file: &File,
     flags: &Flags,
-) -> Result<Vec<Reached>, Error> {
+) -> Result<Vec<ServerConfig>, Error> {
     let mut tables = file.postgres.0.clone();
     let names = names(resolver, &tables)?;
     if let Some(wanted) = &flags.name {
@@ -113,7 +113,7 @@ pub(super) fn servers(
             (None, None) => return Ok(Vec::new()),
         }
     }
-    let mut servers: Vec<Reached> =
+    let mut servers: Vec<ServerConfig> =
         tables.iter().map(|table| reached(resolver, table, flags)).collect::<Result<_, _>>()?;
     let mut sockets: Vec<_> = servers.iter().map(|it| it.session.socket()).collect();
     sockets.sort_unstable();
@@ -128,10 +128,10 @@ pub(super) fn servers(
 /// Fails if two tables certainly have the same address to probe, and sets `claims` of those that may have.
 fn one_place_each(
     resolver: &Resolver<'_>,
-    servers: &mut [Reached],
+    servers: &mut [ServerConfig],
     left_out: Vec<Postgres>,
 ) -> Result<(), Error> {
-    let place = |one: &Reached| (one.verify.target.clone(), one.session.port);
+    let place = |one: &ServerConfig| (one.verify.target.clone(), one.session.port);
     let mut places: Vec<(Target, u16)> = servers.iter().map(place).collect();
     for table in left_out {
         let text = table.verify.as_deref().unwrap_or(keys::POSTGRES_VERIFY.default_text());
@@ -146,7 +146,7 @@ fn one_place_each(
         let others = || places.iter().enumerate().filter(|(other, _)| *other != at);
         let meet = |(_, other): (usize, &(Target, u16))| one.0.meets(one.1, &other.0, other.1);
         let worst = others().map(meet).max().unwrap_or_default();
-        if worst == Meeting::Certain {
+        if worst == AddressOverlap::Certain {
             let why = format!(
                 "two tables name {}: what one PostgreSQL serves there would also count for the other; name each one's own address, \
                  or \"none\"",
@@ -155,7 +155,7 @@ fn one_place_each(
             return Err(resolver.in_file(keys::POSTGRES_VERIFY.name, why));
         }
         if let Some(server) = servers.get_mut(at) {
-            server.claims = (worst == Meeting::Possible).then(|| claims.clone());
+            server.claims = (worst == AddressOverlap::Possible).then(|| claims.clone());
         }
     }
     Ok(())
@@ -194,7 +194,11 @@ fn one_table_alone(resolver: &Resolver<'_>, flags: &Flags) -> Result<(), Error> 
 }
 
 /// How to reach a server over SQL and over TLS.
-fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<Reached, Error> {
+fn reached(
+    resolver: &Resolver<'_>,
+    table: &Postgres,
+    flags: &Flags,
+) -> Result<ServerConfig, Error> {
     let host = resolver
         .value(&keys::POSTGRES_HOST, flags.postgres.as_deref(), table.host.as_deref())
         .or_default()?;
@@ -251,5 +255,5 @@ fn reached(resolver: &Resolver<'_>, table: &Postgres, flags: &Flags) -> Result<R
     };
     let name = table.name().to_owned();
     let sessions = sessions::sessions(resolver, table)?;
-    Ok(Reached { name, session, verify, claims: None, sessions })
+    Ok(ServerConfig { name, session, verify, claims: None, sessions })
 }

@@ -97,7 +97,7 @@ fn f39_names_come_from_a_list_or_with_commas_between_and_may_be_addresses() {
 }
 
 #[test]
-fn postgresql_takes_part_only_where_it_is_said() {
+fn postgresql_is_used_only_where_it_is_configured() {
     let libpq =
         [("PGHOST", "/run/pg"), ("PGPORT", "6000"), ("PGUSER", "app"), ("PGDATABASE", "shop")];
     assert!(with("", &flags(), &libpq).unwrap().rotation.servers.is_empty());
@@ -347,7 +347,7 @@ fn impossible_values_are_refused() {
 }
 
 #[test]
-fn a_flag_about_a_postgresql_that_takes_no_part_is_said() {
+fn a_flag_about_a_postgresql_that_is_not_configured_is_reported() {
     let flags = Flags { port: Some("5433".to_owned()), ..flags() };
     let error = with("", &flags, &[]).unwrap_err();
     assert!(error.starts_with("--port: no PostgreSQL is configured"), "{error}");

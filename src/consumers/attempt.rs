@@ -25,28 +25,28 @@ pub(crate) struct Attempt {
     pub(super) leaf: Fingerprint,
     pub(super) findings: Vec<Finding>,
     /// Why the probe and the server have no TLS parameters in common; `None` if they have.
-    pub(super) unspoken: Option<Finding>,
+    pub(super) no_common_tls: Option<Finding>,
     /// What is left to ask once the conclusion is drawn.
-    pub(super) unasked: Option<Unasked>,
+    pub(super) unasked: Option<FollowUp>,
 }
 
 /// What is left to ask after an attempt.
-pub(crate) enum Unasked {
+pub(crate) enum FollowUp {
     /// A PostgreSQL's settings and counts.
-    Session(Box<OpenSession>),
+    Session(Box<ReloadSession>),
     /// A login through a PgBouncer, with this set.
     Login(Publication),
 }
 
 /// A session with a PostgreSQL over which only a reload has been requested so far.
-pub(crate) struct OpenSession {
+pub(crate) struct ReloadSession {
     pub(super) session: Session,
-    pub(super) lives: Lives,
+    pub(super) lives: Lifetimes,
 }
 
 /// The lifetimes of certificates.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lives {
+pub(crate) struct Lifetimes {
     /// The lifetime of the published leaf.
     pub(super) own: Duration,
     /// The longest lifetime of a client's certificate.
@@ -100,14 +100,14 @@ impl Attempt {
     }
 
     /// Whether the server answers, but has no TLS parameters in common with the probe.
-    pub(crate) fn is_unspoken(&self) -> bool {
+    pub(crate) fn has_no_common_tls(&self) -> bool {
         matches!(self.facts.answer, verify::Answer::Refused(_))
             && self.verdict == Verdict::Unverifiable
     }
 
     /// Whether files or settings show what no handshake can: that PostgreSQL cannot have loaded the published set.
     pub(crate) fn is_hindered(&self) -> bool {
-        self.is_unspoken() && !self.findings.is_empty()
+        self.has_no_common_tls() && !self.findings.is_empty()
     }
 
     /// A result that a test defines.
@@ -116,12 +116,22 @@ impl Attempt {
         let facts =
             Facts { address: String::new(), answer: verify::Answer::Nothing(String::new()) };
         let (reload_error, findings) = (error.map(ReloadError::Session), Vec::new());
-        let (reload, verify, unspoken, unasked) = (None, Duration::ZERO, None, None);
-        Self { reload, reload_error, verify, facts, verdict, leaf, findings, unspoken, unasked }
+        let (reload, verify, no_common_tls, unasked) = (None, Duration::ZERO, None, None);
+        Self {
+            reload,
+            reload_error,
+            verify,
+            facts,
+            verdict,
+            leaf,
+            findings,
+            no_common_tls,
+            unasked,
+        }
     }
 
     /// What is left to ask, by `Consumer::ask`.
-    pub(crate) fn take_unasked(&mut self) -> Option<Unasked> {
+    pub(crate) fn take_unasked(&mut self) -> Option<FollowUp> {
         self.unasked.take()
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::Unasked;
+use super::attempt::FollowUp;
 use super::client::Client;
 use super::kind::Kind;
 use super::postgres::Postgres;
@@ -319,12 +319,12 @@ impl Consumer {
     }
 
     /// Asks what an attempt has left to ask: what has changed at a PostgreSQL, or what a PgBouncer shows to PostgreSQL.
-    pub(crate) async fn ask(&mut self, unasked: Unasked) {
+    pub(crate) async fn ask(&mut self, unasked: FollowUp) {
         match (&mut self.kind, unasked) {
-            (Kind::Postgres(postgres), Unasked::Session(session)) => {
+            (Kind::Postgres(postgres), FollowUp::Session(session)) => {
                 postgres.ask(&mut self.delivery, *session).await;
             }
-            (Kind::Pgbouncer(pgbouncer), Unasked::Login(publication)) => {
+            (Kind::Pgbouncer(pgbouncer), FollowUp::Login(publication)) => {
                 let next = pgbouncer.log_in(&publication).await;
                 self.delivery.look_by(next);
             }

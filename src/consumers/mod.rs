@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crate::pgbouncer::unusable_in_place;
-pub(crate) use attempt::{Attempt, Unasked};
+pub(crate) use attempt::{Attempt, FollowUp};
 pub(crate) use client::try_once;
 pub use client::{ClientLogin, Dial, Host, TargetState};
 pub(crate) use consumer::{Concluded, Consumer};

@@ -39,6 +39,8 @@ pub(super) fn rotated(
         verify_ms = timing::milliseconds(attempt.verify),
         authorities_by,
         without_reload,
-        "rotated"
+        "{}",
+        // Of an earlier run, a set is adopted and not published.
+        if generation == 0 { "verified" } else { "rotated" }
     );
 }

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p27_a_socket_that_is_made_anew_is_another_and_one_that_is_touched_is_not() {
+    fn p27_a_socket_that_is_recreated_is_another_and_one_that_is_touched_is_not() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join(".s.PGSQL.5432");
         let listener = UnixListener::bind(&path).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::Attempt;
-use super::delivery::{Obstacle, Told};
+use super::delivery::{AlreadyReported, Obstacle};
 use super::problem::Problem;
 use crate::finding::Finding;
 use crate::sql::Retry;
@@ -151,7 +151,13 @@ impl Trouble {
     }
 
     /// Logs the trouble, with the level of its weight.
-    pub(super) fn say(&self, consumer: Option<&str>, generation: u64, delay: Duration, told: Told) {
+    pub(super) fn say(
+        &self,
+        consumer: Option<&str>,
+        generation: u64,
+        delay: Duration,
+        told: AlreadyReported,
+    ) {
         let Self { verdict, problem: Problem { sentence, findings, codes, .. }, weight } = self;
         let code = joined(codes.iter().map(|code| code.name()), ", ");
         let cause = joined(findings.iter().map(Finding::why), "; ");
@@ -163,11 +169,11 @@ impl Trouble {
         let command = joined(commands.into_iter(), " && ");
         let next = format!("retrying in {}", timing::shortly(delay));
         match weight {
-            _ if told == Told::Before => {
+            _ if told == AlreadyReported::Before => {
                 debug!(consumer, generation, %verdict, code, cause, fix, command, next, "still: {sentence}");
             }
             // Each generation that waits deserves a line, but not an alarm of its own.
-            _ if told == Told::ForAnotherGeneration => {
+            _ if told == AlreadyReported::ForAnotherGeneration => {
                 info!(event = "still-not-in-force", consumer, generation, %verdict, code, cause, fix, command, next, "published; still: {sentence}");
             }
             Weight::Awaited => {
@@ -217,7 +223,7 @@ mod tests {
     use crate::finding::Code;
 
     #[test]
-    fn a_trouble_is_told_from_the_next_by_codes_and_objects_and_not_by_sentences() {
+    fn troubles_are_distinguished_by_codes_and_objects_and_not_by_sentences() {
         let found = |code, object: &str, text: &str| [Finding::failure(code, text).about(object)];
         let identity = |found: &[Finding]| identity(Verdict::StillOld, "served", found);
         let first = identity(&found(Code::KeyModeRefused, "/a", "expires in 12s"));

@@ -328,8 +328,7 @@ async fn until_replaced(
         for (path, was) in &directories {
             if identity(path).is_some_and(|is| Some(is) != *was) {
                 anyhow::bail!(
-                    "{} was replaced, and the sandbox lets this process connect only to sockets of the old directory; \
-                     it ends, so that the next one can use the new directory",
+                    "{} was replaced. The sandbox allows only the directory that existed at the start, so pgsvid restarts its daemon",
                     path.display()
                 );
             }
@@ -346,7 +345,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_of_sockets_that_is_made_anew_is_noticed_and_another_socket_in_it_is_not() {
+    async fn a_recreated_directory_of_sockets_is_noticed_and_another_socket_in_it_is_not() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("agent");
         std::fs::create_dir(&directory).unwrap();

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(20);
 /// directory of its path, and that of its link's target. If a link has its target in its own directory, as Kubernetes's
 /// `..data` has, that directory, too: the next target will be there.
 pub(super) fn around(file: &Path) -> Vec<PathBuf> {
-    let way = watching::way(file);
+    let way = watching::resolve_path(file);
     let versions = way.links.into_iter().filter(|link| link.stays).map(|link| link.directory);
     let directories = [watching::parent(file), way.end].into_iter().chain(versions);
     // Not `/`: the sandbox would permit everything. It permits the file itself then, as it is now.
@@ -57,7 +57,7 @@ impl Reach {
 
     /// The first existing directory that contains one of the files now, and that the sandbox does not permit.
     fn left(&self) -> Option<PathBuf> {
-        let ends = self.paths.all().into_iter().map(|path| watching::way(path).end);
+        let ends = self.paths.all().into_iter().map(|path| watching::resolve_path(path).end);
         let is_open = |directory: &Path| {
             directory.ancestors().filter_map(identity).any(|found| self.open.contains(&found))
         };
@@ -70,7 +70,11 @@ impl Reach {
             if self.is_silent {
                 return Vec::new();
             }
-            paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect()
+            paths
+                .all()
+                .into_iter()
+                .flat_map(|path| watching::resolve_path(path).directories())
+                .collect()
         };
         let mut changes = watching.directories(directories(&self.paths));
         loop {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::words::{for_pasting, for_pg_ident, remaining};
-use crate::material::{Certificate, Details, Fitness, unique_identifier, workload_id};
+use crate::material::{AllowedUses, Certificate, Details, unique_identifier, workload_id};
 use crate::text::ascii;
 use crate::{sql, timing};
 
@@ -111,7 +111,7 @@ impl View {
             key_usages: details.key_usages,
             extended_key_usages: details.extended_key_usages,
             x500_unique_identifier: details.unique_identifier,
-            good_for: Fitness::of_leaf(certificate).in_words(),
+            good_for: AllowedUses::of_leaf(certificate).in_words(),
             validity: (certificate.not_before(), certificate.not_after()),
         }
     }

@@ -35,7 +35,7 @@ fn code(warning: Warning) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::material::By;
+    use crate::material::ForbiddenBy;
 
     #[test]
     fn a_warning_has_the_code_of_its_finding() {
@@ -45,8 +45,8 @@ mod tests {
             Warning::Ed25519Signature,
             Warning::FederatedAuthorities,
             Warning::AuthorityLeftOut,
-            Warning::NotForServers(By::Leaf),
-            Warning::NotForClients(By::Authority),
+            Warning::NotForServers(ForbiddenBy::Leaf),
+            Warning::NotForClients(ForbiddenBy::Authority),
         ] {
             assert_eq!(code(warning).name(), warning.code());
         }

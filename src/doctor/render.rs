@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::finding::{Report, Severity};
-use crate::finding::around;
+use crate::finding::split_at_command;
 use crate::text::harmless;
 
 /// Width at which prose is wrapped. Remedies are not wrapped, because they are for pasting.
@@ -48,7 +48,7 @@ pub fn text(report: &Report, colours: bool) -> String {
 /// Prints a remedy; its command stands alone on its line, below the explanation.
 fn remedy(text: &mut String, fix: &str, command: Option<&str>) {
     let indent = " ".repeat(INDENT);
-    let parts = command.and_then(|command| Some((command, around(fix, command)?)));
+    let parts = command.and_then(|command| Some((command, split_at_command(fix, command)?)));
     let Some((command, (before, after))) = parts else {
         line(text, &format!("{indent}fix: {}", harmless(fix)));
         return;

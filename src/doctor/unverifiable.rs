@@ -7,7 +7,7 @@ use super::finding::{Code, Finding};
 pub(super) fn unchecked(why: &str, command: &str) -> Finding {
     Finding::failure(
         Code::SignatureUnchecked,
-        format!("pgsvid cannot tell whether an authority of the bundle vouches for it: {why}"),
+        format!("pgsvid cannot tell whether an authority of the bundle has signed it: {why}"),
     )
     .cause("pgsvid does not trust a signature that it cannot check; OpenSSL may know it")
     .fix(command)

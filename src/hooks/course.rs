@@ -88,7 +88,7 @@ impl Course {
     }
 
     /// Withdraws the proof: it is not certain any more that every server serves the newest set.
-    pub fn unprove(&mut self) {
+    pub fn withdraw_proof(&mut self) {
         self.proven = None;
     }
 

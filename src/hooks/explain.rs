@@ -25,7 +25,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
             Code::HookCommandFailed,
             format!("the hook {name} has failed: {program} ended with exit status {status}"),
         )
-        .fix(format!("see what it has written (output), and run it by hand{}", as_user(user))),
+        .fix(format!("check what it has written (output), and run it by hand{}", as_user(user))),
         End::Killed(signal) => failure(
             Code::HookKilled,
             format!("the hook {name} was killed: {program} ended by signal {signal}"),
@@ -38,7 +38,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
                 timing::shortly(hook.timeout)
             ),
         )
-        .fix("see what it waits for, or raise hooks.timeout"),
+        .fix("check what it waits for, or raise hooks.timeout"),
         End::NotStarted(error) => not_started(hook, program, error),
         End::NotTheUser(error) => failure(
             Code::HookUserRefused,
@@ -47,7 +47,7 @@ pub fn explain(hook: &Hook, end: End) -> Option<Finding> {
         .cause(system(error))
         .fix("run pgsvid as root, or as that user; or leave hooks.user out"),
         End::Busy if hook.action == Action::Application => {
-            failure(Code::HookUnanswered, format!("the {name} cannot be told yet: it ends because of an earlier set, or would be ended by the signal"))
+            failure(Code::HookUnanswered, format!("the {name} cannot be signalled yet: it is still ending, or does not handle the signal"))
                 .fix("wait until it has started; if it does not handle the signal, choose another --on-rotation")
         }
         End::Busy => failure(Code::HookUnanswered, format!("the hook {name} still runs for an earlier set"))
@@ -106,7 +106,7 @@ fn of_process(hook: &Hook, end: End) -> Finding {
             Code::HookProcessForeign,
             format!("the process {pid} does not belong to the user whose file {shown} is (hook {name})"),
         )
-        .fix("see that nobody else can write the pid file; it has to belong to the user of the process, or to root")
+        .fix("check that nobody else can write the pid file; it has to belong to the user of the process, or to root")
         .command(look(pid)),
         End::OtherProgram(pid) => {
             let process = program.as_deref().unwrap_or_default();
@@ -143,7 +143,7 @@ fn unanswered(name: &str) -> Finding {
         format!("the result of the hook {name} is not known: the parent process has not answered"),
     )
     .about(name)
-    .fix("see whether the machine is short of memory or time; it is tried again")
+    .fix("check whether the machine is short of memory or time; it is tried again")
 }
 
 /// The finding about a hook that the parent does not have, because the configuration was changed after pgsvid was started.
@@ -178,7 +178,7 @@ fn not_started(hook: &Hook, program: &str, error: i32) -> Finding {
                 .command(format!("chmod +x {}", argument(program)))
         }
         EXEC_FORMAT => found.fix("a script needs a first line such as #!/bin/sh"),
-        _ => found.fix("see what the error says of this machine"),
+        _ => found.fix("check what the error says of this machine"),
     }
 }
 

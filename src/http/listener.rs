@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_paths_are_told_apart() {
+    fn addresses_and_paths_are_distinguished() {
         for text in ["127.0.0.1:9809", "[::1]:9809", "unix:/run/pgsvid/status.sock"] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn b125_an_address_of_ipv4_is_one_however_it_is_written() {
+    fn b125_an_address_of_ipv4_is_recognised_in_every_notation() {
         let mapped: Listen = "[::ffff:127.0.0.1]:9809".parse().unwrap();
         assert_eq!(mapped, "127.0.0.1:9809".parse().unwrap());
     }

@@ -28,7 +28,7 @@ pub enum Error {
     /// It did not answer in time.
     #[error("it does not answer within {} s", .0.as_secs())]
     Late(Duration),
-    /// The certificate authorities do not vouch for it, or it has another name.
+    /// The certificate authorities have not signed its certificate, or it has another name.
     #[error("its certificate is not accepted: {0}")]
     Untrusted(String),
     /// The answer is longer than pgsvid reads.

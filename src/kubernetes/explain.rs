@@ -24,10 +24,10 @@ pub fn explain(error: &Error, settings: &Settings) -> Finding {
                  that it may read",
             ),
         Error::Unresolved(_) => found(Code::KubernetesNameUnresolved).fix(
-            "let the name have an address in /etc/hosts, or at the name servers of /etc/resolv.conf, which pgsvid asks over TCP (port 53); or set kubernetes.server to an address",
+            "add an address for the name to /etc/hosts, or to the name servers of /etc/resolv.conf, which pgsvid asks over TCP (port 53); or set kubernetes.server to an address",
         ),
         Error::Unreachable(_) | Error::Late(_) => found(Code::KubernetesUnreachable).fix(
-            "see that the API server runs, and that a NetworkPolicy lets this pod connect to it; pgsvid tries again by itself",
+            "check that the API server runs, and that a NetworkPolicy lets this pod connect to it; pgsvid tries again by itself",
         ),
         Error::Untrusted(_) => found(Code::KubernetesUntrusted).fix(
             "set kubernetes.ca_file to the authority of the API server, and kubernetes.server to a name or address of its certificate",

@@ -90,7 +90,7 @@ impl Fields {
 }
 
 impl OwnerReference {
-    /// Its key in the fields of a manager: owners are told apart by their uid.
+    /// Its key in the fields of a manager: owners are distinguished by their uid.
     #[must_use]
     pub fn key(&self) -> String {
         format!("k:{}", serde_json::json!({ "uid": self.uid }))

@@ -43,7 +43,7 @@ struct Allowed {
 }
 
 #[derive(Deserialize)]
-struct Myself {
+struct SelfSubject {
     status: Known,
 }
 
@@ -79,7 +79,7 @@ impl Client {
         let review =
             json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-        let answer: Myself = self.ask(&Ask::send(Method::POST, path, JSON, &review)).await?;
+        let answer: SelfSubject = self.ask(&Ask::send(Method::POST, path, JSON, &review)).await?;
         Ok(Subject::of(&answer.status.user_info.username))
     }
 }

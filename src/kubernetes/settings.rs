@@ -12,7 +12,7 @@ use hyper::Uri;
 pub struct Settings {
     /// Where it is.
     pub server: Server,
-    /// The file with the certificate authorities that may vouch for it, as PEM.
+    /// The file with the certificate authorities that may have signed it, as PEM.
     pub ca_file: PathBuf,
     /// The file with the token, which is read for each request.
     pub token_file: PathBuf,

@@ -29,7 +29,7 @@ pub enum Order {
     Again,
     /// End. The second time: at once.
     End,
-    /// Say what keeps the first set from coming, and end.
+    /// Log why no set was published yet, and exit.
     GiveUp,
 }
 

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn x08_whatever_else_ends_a_daemon_it_is_started_again_within_a_second() {
+    fn x08_a_daemon_that_ends_for_any_other_reason_is_started_again_within_a_second() {
         for ready in [false, true] {
             for how in [
                 killed(9),

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Most bytes of the settings.
 const LARGEST: usize = 32 * 1024;
 
-/// What the application is told about a new set.
+/// How the application is notified about a new set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRotation {
     /// Nothing: it reads the files at each connection.
@@ -25,7 +25,7 @@ pub struct Settings {
     pub begins: u16,
     /// How long to wait for the first set.
     pub timeout: Duration,
-    /// What it is told about a new set.
+    /// How it is notified about a new set.
     pub on_rotation: OnRotation,
     /// How long it may take to end after SIGTERM, before it is killed.
     pub grace: Duration,

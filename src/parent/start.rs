@@ -231,7 +231,7 @@ pub(super) fn reap(
         } else if let Some(application) = &mut application
             && application.reaped(pid, ExitStatus::from_raw(status.as_raw()))
         {
-            // It has drawn its conclusions.
+            // The application has handled this report.
         } else if let Some((asked_by, answer)) =
             hook_runs.reaped(pid, ExitStatus::from_raw(status.as_raw()))
             && let Some(daemon) = daemon.filter(|daemon| daemon.number == asked_by)

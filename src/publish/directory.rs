@@ -16,13 +16,13 @@ use crate::users;
 
 /// The judgement about a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct DirectoryTrust {
     trust: Trust,
     /// Whether others may rename the files of pgsvid in it, or the directory itself.
     exposed: bool,
 }
 
-impl Standing {
+impl DirectoryTrust {
     fn of(opened: &DirectoryPath) -> Result<Self, Error> {
         let trust = opened.judge(ours())?;
         if opened.gives_more_rights() {
@@ -42,7 +42,7 @@ const MOST_FOREIGN: usize = 10_000;
 pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
-    standing: Standing,
+    standing: DirectoryTrust,
     owners: Owners,
     /// The entries on the path to it that others may rename, as they were when it was opened.
     found: Vec<Exposed>,
@@ -59,7 +59,7 @@ impl Directory {
     /// Opens and judges the directory.
     pub(super) fn open(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let opened = directory_path::follow(path)?;
-        let standing = Standing::of(&opened)?;
+        let standing = DirectoryTrust::of(&opened)?;
         let owners = Owners::ours_or_roots();
         let (path, fd, found) = (path.to_owned(), opened.fd, opened.exposed);
         let (known, crowded) = (RefCell::default(), Cell::default());
@@ -88,7 +88,7 @@ impl Directory {
             trust => trust,
         };
         let (path, fd) = (path.to_owned(), opened.fd);
-        let standing = Standing { trust: Trust::Exclusive, exposed: false };
+        let standing = DirectoryTrust { trust: Trust::Exclusive, exposed: false };
         let (found, names) = (Vec::new(), Vec::new());
         let (known, crowded) = (RefCell::default(), Cell::default());
         Ok((Self { path, fd, standing, owners, found, names, known, crowded }, trust))
@@ -156,7 +156,7 @@ impl Directory {
         !self.is_shared() && !self.is_exposed()
     }
 
-    fn standing_now(&self) -> Result<Option<Standing>, Error> {
+    fn standing_now(&self) -> Result<Option<DirectoryTrust>, Error> {
         let opened = match directory_path::follow(&self.path) {
             Ok(opened) => opened,
             Err(Error::Open { cause: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(None),
@@ -179,7 +179,7 @@ impl Directory {
         if (at_path.st_dev, at_path.st_ino) != (open.st_dev, open.st_ino) {
             return Ok(None);
         }
-        Standing::of(&opened).map(Some)
+        DirectoryTrust::of(&opened).map(Some)
     }
 
     /// Opens the directory of a generation. Follows no link.

@@ -119,10 +119,10 @@ pub enum Error {
     /// bit only its owner, the directory's owner, and root can remove it.
     #[error("{found}: others could have put it there; as root, run rm -r {path}", found = .0, path = argument(&.0.path))]
     NotOurs(NotOurs),
-    /// The sandbox only allows the directory that existed when it was entered.
+    /// The sandbox allows only the directory that existed at the start.
     #[error(
-        "{} was unmounted, removed or replaced since pgsvid started, and its sandbox only allows the old one; \
-         this process ends, so that the next one can use the new one",
+        "{} was unmounted, removed or replaced since pgsvid started. The sandbox allows only the old directory, so pgsvid restarts \
+         its daemon",
         directory.display()
     )]
     Replaced {
@@ -295,8 +295,8 @@ fn lasting(mode: u32) -> &'static str {
 /// A new file's attributes depend on the directory's setgid bit and default access control list.
 fn remedy_for_step(action: &str, cause: Errno, path: &std::path::Path) -> String {
     if cause == Errno::PERM && [TO_GROUP, MODE_OF].contains(&action) {
-        return "; run pgsvid as root, or as a member of that group; if it is, restart it: its sandbox lets it change no \
-                group and no mode where new files had the right ones at the start"
+        return "; run pgsvid as root, or as a member of that group. \
+                The sandbox forbids chmod and chgrp after the start. Restart pgsvid"
             .to_owned();
     }
     remedy_for(cause, path)

@@ -1,6 +1,6 @@
 //! One file outside of the generations, such as a token: replaced in one step, and judged like the published directory.
 //!
-//! Each call follows the path anew, so a directory that was replaced in the meantime is judged before anything is written to
+//! Each call follows the path again, so a directory that was replaced in the meantime is judged before anything is written to
 //! it. A link in the place of the file is replaced, and never followed.
 
 use std::os::fd::OwnedFd;

@@ -321,22 +321,22 @@ impl Attempts {
     }
 
     /// What to wait for: an attempt that ends, and, if retries are allowed (`tried`), a consumer that is worth another try.
-    pub(super) fn watch(&mut self, tried: bool) -> (&mut JoinSet<Ended>, WorthATry<'_>) {
+    pub(super) fn watch(&mut self, tried: bool) -> (&mut JoinSet<Ended>, WaitingConsumers<'_>) {
         let waiting = self.slots.iter_mut().enumerate().filter(|_| tried);
         let waiting = waiting.filter_map(|(at, slot)| {
             let consumer = slot.consumer.as_mut()?;
             Some((at, Box::pin(consumer.worth_another_try()) as Waiting<'_>))
         });
-        (&mut self.running, WorthATry(waiting.collect()))
+        (&mut self.running, WaitingConsumers(waiting.collect()))
     }
 }
 
 /// The consumers that wait for a change of their files.
-pub(super) struct WorthATry<'a>(Vec<(usize, Waiting<'a>)>);
+pub(super) struct WaitingConsumers<'a>(Vec<(usize, Waiting<'a>)>);
 
 type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-impl WorthATry<'_> {
+impl WaitingConsumers<'_> {
     /// The index of the first consumer that is worth another try.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         for (at, waiting) in &mut self.0 {

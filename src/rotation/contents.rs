@@ -44,7 +44,7 @@ impl Rotation {
             Ok(Some(material)) if material.not_after() <= timing::now() => {
                 let fix = match self.source.borrow().files() {
                     None => {
-                        "see that the agent runs, is healthy, and has an entry for this workload"
+                        "check that the agent runs, is healthy, and has an entry for this workload"
                             .to_owned()
                     }
                     Some(files) => files.remedy(),

@@ -39,7 +39,7 @@ impl Rotation {
             && let Some(took) = took
         {
             let Publication { generation, material, .. } = publication;
-            // In memory nobody finds it: its writing to Secrets is the publication.
+            // A set that is only in memory counts as published once it is in the Secrets.
             let is_found = !self.target.directory().as_os_str().is_empty();
             if is_found {
                 report::published(material, *generation, took);
@@ -111,7 +111,7 @@ impl Rotation {
         let concluded = consumer.conclude(attempt, publication, *took, why_not_newer);
         let reads = consumer.kind().reads_the_set();
         let whole = consumer.is_settled().then(|| self.attempts.arrived(*at)).flatten();
-        // Others decide how long their servers take.
+        // `[[served]]` servers are reloaded by others, so their time is not counted.
         let whole = whole.filter(|_| consumer.kind() != status::Kind::Served);
         if self.attempts.note(*at, consumer) {
             // The published set is in force at all consumers, so what others have changed before has no effect any more.

@@ -64,7 +64,7 @@ impl Hooks {
     /// Records that readers may have found files of other users for a while.
     pub(super) fn distrust(&mut self) {
         self.distrusted = true;
-        self.all.iter_mut().for_each(|one| one.course.unprove());
+        self.all.iter_mut().for_each(|one| one.course.withdraw_proof());
     }
 
     /// Records that this set is handed over to the consumers.

@@ -5,7 +5,7 @@
 
 mod attempts;
 mod barrier;
-mod calm;
+mod change_throttle;
 mod contents;
 mod disturbance;
 mod hand_over;
@@ -30,15 +30,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use attempts::{Attempts, Ended};
-use calm::Calm;
+use change_throttle::ChangeThrottle;
 use disturbance::Disturbance;
 use hooks::Hooks;
 pub use once::{NotPublished, Once, PublishedBy, is_young};
 use order::Order;
-use pace::Pace;
+use pace::PublicationBudget;
 pub use report::{disowned as tell_disowned, trust as tell_trust};
 pub use settings::Settings;
-use turns::{Turn, Turns};
+use turns::{Turns, WorkKind};
 
 use crate::consumers::{Consumer, Publication};
 use crate::hooks::{Answer, Line};
@@ -111,8 +111,8 @@ pub struct Rotation {
     /// When the published files are checked next if no server is configured.
     look_again: Instant,
     turns: Turns,
-    pace: Pace,
-    calm: Calm,
+    pace: PublicationBudget,
+    change_throttle: ChangeThrottle,
     /// When the source's identity is taken, if it has to wait.
     later: Option<Instant>,
     /// Whether the last publication failed because the kernel was out of a resource: then nothing can be examined either.
@@ -205,8 +205,8 @@ impl Rotation {
             not_before: Instant::now(),
             look_again: Instant::now() + LOOK_AGAIN,
             turns: Turns::default(),
-            pace: Pace::new(settings.publish_every),
-            calm: Calm::new(),
+            pace: PublicationBudget::new(settings.publish_every),
+            change_throttle: ChangeThrottle::new(),
             later: None,
             exhausted: false,
             ended: None,
@@ -242,13 +242,13 @@ impl Rotation {
                 turn = self.next_turn() => turn,
             };
             match turn {
-                Turn::Source => self.follow_source().await?,
-                Turn::SourceEnded => {
+                WorkKind::Source => self.follow_source().await?,
+                WorkKind::SourceEnded => {
                     // The owner of the source and of this loop reports why the source has ended.
                     stop.cancelled().await;
                     return self.finish().await;
                 }
-                Turn::Asked => {
+                WorkKind::Asked => {
                     info!(
                         event = "asked-again",
                         "publishing, reloading and verifying again, as asked"
@@ -258,30 +258,30 @@ impl Rotation {
                         self.rotate().await?;
                     }
                 }
-                Turn::Files => drop(self.look().await?),
-                Turn::Authorities => drop(self.read_authorities().await?),
-                Turn::Attempt => {
+                WorkKind::Files => drop(self.look().await?),
+                WorkKind::Authorities => drop(self.read_authorities().await?),
+                WorkKind::Attempt => {
                     if let Some(ended) = self.ended.take() {
                         self.conclude(ended).await?;
                     }
                 }
-                Turn::Consumer => {
+                WorkKind::Consumer => {
                     let which = Vec::from_iter(self.worth_a_try.take());
                     self.look_and_hand_over(&which).await?;
                 }
-                Turn::Hook => {
+                WorkKind::Hook => {
                     if let Some(answer) = self.answered.take() {
                         self.hook_ended(&answer);
                         self.run_hooks();
                     }
                 }
-                Turn::Token => {
+                WorkKind::Token => {
                     if let Some(written) = &mut self.tokens {
                         self.hooks.token_written(*written.borrow_and_update());
                     }
                     self.run_hooks();
                 }
-                Turn::Timer => self.on_timer().await?,
+                WorkKind::Timer => self.on_timer().await?,
             }
         }
     }
@@ -291,7 +291,7 @@ impl Rotation {
         let changed = self.authorities.read_again();
         if changed {
             info!(event = "extra-authorities-changed", "the extra authorities have changed");
-            if self.calm.taken() {
+            if self.change_throttle.taken() {
                 report::authorities_paced();
             }
             self.rotate().await?;
@@ -341,7 +341,7 @@ impl Rotation {
         }
         self.look_again = Instant::now() + LOOK_AGAIN;
         // The kernel may not report every change, so the extra authorities are also read here.
-        if self.calm.next() <= Instant::now() && self.read_authorities().await? {
+        if self.change_throttle.next() <= Instant::now() && self.read_authorities().await? {
             return Ok(());
         }
         // A replaced volume causes no event, so the published files are also checked here.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::pace::Pace;
+use super::pace::PublicationBudget;
 use super::{Error, Rotation};
 use crate::material::Material;
 use crate::publish;
@@ -64,7 +64,7 @@ impl Rotation {
     /// A failed publication is not retried.
     pub async fn once(mut self, asked: Once) -> Result<(Arc<Material>, PublishedBy), NotPublished> {
         // One set is published, so the limit on how often changes of the agent are published does not apply.
-        self.pace = Pace::new(Duration::ZERO);
+        self.pace = PublicationBudget::new(Duration::ZERO);
         // An adopted set may be published again at once, with files that are configured differently now.
         let before = self.generation;
         self.begin().await?;

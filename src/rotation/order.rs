@@ -25,8 +25,8 @@ pub(super) struct Order {
 struct Last {
     leaf: Fingerprint,
     trusted: Trusted,
-    /// The authorities that vouch for its leaf.
-    vouchers: Trusted,
+    /// The authorities that have signed its leaf.
+    signing_authorities: Trusted,
 }
 
 /// The fingerprints of authorities.
@@ -61,30 +61,30 @@ impl Order {
         let material = &publication.material;
         let leaf = material.leaf().fingerprint();
         let trusted = trusted(publication);
-        let vouchers = vouchers(material, now);
+        let signing_authorities = signing_authorities(material, now);
         let Some(last) = self.last.take() else {
-            self.last = Some(Last { leaf, trusted, vouchers });
+            self.last = Some(Last { leaf, trusted, signing_authorities });
             return Conclusion::Kept;
         };
         let conclusion = if last.leaf == leaf {
             Conclusion::Same
-        } else if !vouchers.is_disjoint(&last.vouchers)
-            || vouchers.is_empty()
-            || last.vouchers.is_empty()
+        } else if !signing_authorities.is_disjoint(&last.signing_authorities)
+            || signing_authorities.is_empty()
+            || last.signing_authorities.is_empty()
         {
-            // If several authorities only vouch for a leaf together, nothing is known of any of them.
+            // If several authorities sign a leaf only together, nothing is known of any of them.
             Conclusion::Kept
-        } else if vouchers.is_disjoint(&last.trusted) {
+        } else if signing_authorities.is_disjoint(&last.trusted) {
             Conclusion::Unannounced
         } else {
             let has_loaded = |name: &str| {
-                self.loaded.get(name).is_some_and(|loaded| !vouchers.is_disjoint(loaded))
+                self.loaded.get(name).is_some_and(|loaded| !signing_authorities.is_disjoint(loaded))
             };
             let behind: Vec<_> =
                 consumers.filter(|name| !has_loaded(name)).map(str::to_owned).collect();
             if behind.is_empty() { Conclusion::Kept } else { Conclusion::NotLoaded(behind) }
         };
-        self.last = Some(Last { leaf, trusted, vouchers });
+        self.last = Some(Last { leaf, trusted, signing_authorities });
         conclusion
     }
 }
@@ -122,9 +122,9 @@ fn trusted(publication: &Publication) -> Trusted {
     material.authorities().chain(extra_authorities).map(Certificate::fingerprint).collect()
 }
 
-/// Those authorities of the trust domain that vouch for the leaf, each alone. A leaf of an earlier run may have expired: then those
-/// count that vouched for it at its end.
-fn vouchers(material: &Material, now: SystemTime) -> Trusted {
+/// Those authorities of the trust domain that have signed the leaf, each alone. A leaf of an earlier run may have expired: then those
+/// count that signed it at its end.
+fn signing_authorities(material: &Material, now: SystemTime) -> Trusted {
     let end = material.leaf().not_after();
     let now = end.checked_sub(Duration::from_secs(1)).map_or(now, |end| now.min(end));
     let intermediates: Vec<Certificate> = material.chain().skip(1).cloned().collect();

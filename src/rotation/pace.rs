@@ -29,7 +29,7 @@ pub(super) enum Change {
 }
 
 /// The budget for changes.
-pub(super) struct Pace {
+pub(super) struct PublicationBudget {
     every: Duration,
     leaf: Budget,
     authorities: Budget,
@@ -39,7 +39,7 @@ pub(super) struct Pace {
     pub(super) is_reported: bool,
 }
 
-impl Pace {
+impl PublicationBudget {
     /// After a burst one change is taken per `every`, or each at once if it is zero.
     pub(super) fn new(every: Duration) -> Self {
         let full = || Budget::new(BURST, every);
@@ -86,14 +86,14 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(5);
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn taken(pace: &mut Pace, change: Change, valid_for: Duration) -> u32 {
+    fn taken(pace: &mut PublicationBudget, change: Change, valid_for: Duration) -> u32 {
         (0..10 * BURST).map(|_| u32::from(pace.take(change, valid_for).is_ok())).sum()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a40_after_a_burst_one_change_is_taken_in_a_while_and_the_first_after_a_quiet_time_at_once()
      {
-        let mut pace = Pace::new(EVERY);
+        let mut pace = PublicationBudget::new(EVERY);
         assert_eq!(taken(&mut pace, Change::Leaf, LONG), BURST);
         assert!(!pace.is_at_rest());
         for _ in 0..3 {
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a40_a_new_authority_and_the_replacement_of_an_expiring_leaf_do_not_wait_for_the_limit()
     {
-        let mut pace = Pace::new(EVERY);
+        let mut pace = PublicationBudget::new(EVERY);
         taken(&mut pace, Change::Leaf, LONG);
         // Changes of the authorities have a budget of their own, which ends, too.
         assert_eq!(taken(&mut pace, Change::Authorities, LONG), BURST);
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a65_leaves_that_are_always_about_to_expire_pass_the_limit_now_and_then() {
-        let mut pace = Pace::new(LONG);
+        let mut pace = PublicationBudget::new(LONG);
         taken(&mut pace, Change::Leaf, LONG);
         taken(&mut pace, Change::Authorities, LONG);
         for _ in 0..3 {
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a40_an_interval_of_zero_turns_the_limit_on_changes_off() {
-        let mut pace = Pace::new(Duration::ZERO);
+        let mut pace = PublicationBudget::new(Duration::ZERO);
         assert_eq!(taken(&mut pace, Change::Leaf, LONG), 10 * BURST);
     }
 }

@@ -9,7 +9,7 @@ use crate::finding::Finding;
 use crate::material::Material;
 use crate::source::files::FilesState;
 use crate::source::workload_api::{self, AgentState};
-use crate::source::{Identity, SourceState, Standing};
+use crate::source::{Identity, SourceDetails, SourceState};
 use crate::status::{
     Attempt, Certificates, Connection, Login, Origin, Outcome, Outlived, Sessions, Status, Step,
 };
@@ -22,8 +22,8 @@ pub(super) fn source(status: &mut Status, state: &SourceState) {
     status.agent = state.to_string();
     status.rejection = state.rejected.as_ref().map(|rejected| rejected.reason.clone());
     match &state.standing {
-        Standing::Agent(agent) => of_agent(status, agent),
-        Standing::Files(files) => {
+        SourceDetails::Agent(agent) => of_agent(status, agent),
+        SourceDetails::Files(files) => {
             status.origin = Origin::Files(Box::new(of_files(files, state.rejections)));
         }
     }
@@ -154,7 +154,7 @@ pub(super) fn handed_over(
     else {
         return;
     };
-    if seen.is_unspoken() {
+    if seen.has_no_common_tls() {
         known.judged_unspoken(settled);
     } else {
         known.judged(seen.verdict, now);

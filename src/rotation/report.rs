@@ -69,7 +69,7 @@ pub fn trust(directory: &Path, trust: Trust, exposed: bool) {
             if exposed {
                 warn!(event = "directory-shared",
                     %directory,
-                    "others may rename the directory; accepted because it is in a mount of its own, as an emptyDir is"
+                    "others may rename the directory; accepted: a mount such as an emptyDir belongs to this pod alone"
                 );
             }
         }
@@ -77,14 +77,14 @@ pub fn trust(directory: &Path, trust: Trust, exposed: bool) {
             warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
-                "others may write to the directory; accepted because it is a mount of its own, as an emptyDir is"
+                "others may write to the directory; accepted: a mount such as an emptyDir belongs to this pod alone"
             );
         }
         Trust::WithinMount { mode } => {
             warn!(event = "directory-shared",
                 %directory,
                 mode = format!("{mode:04o}"),
-                "others may rename the directory; accepted because it is in a mount of its own, as an emptyDir is"
+                "others may rename the directory; accepted: a mount such as an emptyDir belongs to this pod alone"
             );
         }
     }

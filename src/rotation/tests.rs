@@ -14,7 +14,7 @@ use crate::consumers::delivery::Asked;
 use crate::consumers::fake::{Behaviour, Call, Done, Fake};
 use crate::hooks::Hook;
 use crate::publish::{self, Publisher, model::settings};
-use crate::source::Standing;
+use crate::source::SourceDetails;
 use crate::source::workload_api::{AgentState, Connection};
 use crate::verify::Verdict;
 
@@ -64,7 +64,7 @@ impl Running {
             calls.push(receiver);
         }
         let (source, state) =
-            watch::channel(SourceState::new(Standing::Agent(AgentState::default())));
+            watch::channel(SourceState::new(SourceDetails::Agent(AgentState::default())));
         let again = Arc::new(Notify::new());
         let watching = Watching::blind();
         let settings = Settings {
@@ -410,7 +410,7 @@ async fn where_nobody_takes_part_the_set_is_published_and_looked_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_trouble_is_said_once() {
+async fn each_trouble_is_reported_once() {
     let (log, _guard) = Log::start();
     let running = Running::start(1);
     running.behave(0, Behaviour { verdict: Verdict::StillOld, ..Behaviour::WELL });
@@ -425,7 +425,7 @@ async fn each_trouble_is_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n01_the_set_of_an_earlier_run_that_has_expired_is_told_and_looked_for() {
+async fn n01_an_expired_set_of_an_earlier_run_is_reported_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("example.org", false).unwrap();
     let entry = Entry::new("spiffe://example.org/db").with(Flaw::Expired(Duration::from_secs(2)));

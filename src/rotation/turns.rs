@@ -14,7 +14,7 @@ use crate::watching::Changes;
 
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum WorkKind {
     /// The source has news.
     Source,
     /// The source has ended.
@@ -38,18 +38,18 @@ pub(super) enum Turn {
 }
 
 /// The order in which work is looked for: the kind that had the last turn comes last.
-pub(super) struct Turns([Turn; 9]);
+pub(super) struct Turns([WorkKind; 9]);
 
 impl Default for Turns {
     fn default() -> Self {
-        use Turn::{Asked, Attempt, Authorities, Consumer, Files, Hook, Source, Timer, Token};
+        use WorkKind::{Asked, Attempt, Authorities, Consumer, Files, Hook, Source, Timer, Token};
         Self([Attempt, Source, Asked, Files, Authorities, Consumer, Hook, Token, Timer])
     }
 }
 
 impl Turns {
     /// The first kind that is ready. Of those that stay ready, each gets a turn before one of them gets its next.
-    fn poll(&mut self, mut look: impl FnMut(Turn) -> Poll<Turn>) -> Poll<Turn> {
+    fn poll(&mut self, mut look: impl FnMut(WorkKind) -> Poll<WorkKind>) -> Poll<WorkKind> {
         for at in 0..self.0.len() {
             if let Poll::Ready(turn) = look(self.0[at]) {
                 self.0[at..].rotate_left(1);
@@ -62,7 +62,7 @@ impl Turns {
 
 impl Rotation {
     /// Waits for the next turn. Safe to cancel.
-    pub(super) async fn next_turn(&mut self) -> Turn {
+    pub(super) async fn next_turn(&mut self) -> WorkKind {
         let next = self.next_timer();
         self.pulse.rest(next);
         // Work that may bring the next set waits for consumers that load the one before.
@@ -75,31 +75,31 @@ impl Rotation {
         let mut asked = pin!(asked_after(not_before, &self.again));
         let mut files = pin!(touched_after(look_after, &mut self.files));
         let mut authorities =
-            pin!(changes_after(not_before.max(self.calm.next()), &mut self.authorities));
+            pin!(changes_after(not_before.max(self.change_throttle.next()), &mut self.authorities));
         let mut timer = pin!(until(next));
         let mut token = pin!(counted(&mut self.tokens));
         let turns = &mut self.turns;
         let (ended, worth) = (&mut self.ended, &mut self.worth_a_try);
         let (hooks, answered) = (&mut self.hooks, &mut self.answered);
         let mut look = |turn, context: &mut Context<'_>| match turn {
-            Turn::Attempt => poll_ended(running, context).map(|it| {
+            WorkKind::Attempt => poll_ended(running, context).map(|it| {
                 *ended = Some(it);
                 turn
             }),
-            Turn::Source | Turn::SourceEnded => source.as_mut().poll(context),
-            Turn::Asked => asked.as_mut().poll(context).map(|()| turn),
-            Turn::Files => files.as_mut().poll(context).map(|()| turn),
-            Turn::Authorities => authorities.as_mut().poll(context).map(|()| turn),
-            Turn::Consumer => worth_a_try.poll(context).map(|at| {
+            WorkKind::Source | WorkKind::SourceEnded => source.as_mut().poll(context),
+            WorkKind::Asked => asked.as_mut().poll(context).map(|()| turn),
+            WorkKind::Files => files.as_mut().poll(context).map(|()| turn),
+            WorkKind::Authorities => authorities.as_mut().poll(context).map(|()| turn),
+            WorkKind::Consumer => worth_a_try.poll(context).map(|at| {
                 *worth = Some(at);
                 turn
             }),
-            Turn::Hook => hooks.poll(context).map(|answer| {
+            WorkKind::Hook => hooks.poll(context).map(|answer| {
                 *answered = Some(answer);
                 turn
             }),
-            Turn::Token => token.as_mut().poll(context).map(|()| turn),
-            Turn::Timer => timer.as_mut().poll(context).map(|()| turn),
+            WorkKind::Token => token.as_mut().poll(context).map(|()| turn),
+            WorkKind::Timer => timer.as_mut().poll(context).map(|()| turn),
         };
         std::future::poll_fn(|context| turns.poll(|turn| look(turn, context))).await
     }
@@ -133,9 +133,9 @@ impl Rotation {
 }
 
 /// Waits for news from the source, but not before `moment`.
-async fn changed_after(moment: Instant, source: &mut watch::Receiver<SourceState>) -> Turn {
+async fn changed_after(moment: Instant, source: &mut watch::Receiver<SourceState>) -> WorkKind {
     sleep_until(moment).await;
-    source.changed().await.map_or(Turn::SourceEnded, |()| Turn::Source)
+    source.changed().await.map_or(WorkKind::SourceEnded, |()| WorkKind::Source)
 }
 
 /// Waits until somebody requests everything again, but not before `moment`: each reload wakes every backend.
@@ -183,7 +183,7 @@ mod tests {
     fn a88_every_ready_kind_of_work_gets_a_turn_before_any_gets_its_second() {
         let all = Turns::default().0;
         for ready in 1u32..1 << all.len() {
-            let is_ready = |turn: Turn| {
+            let is_ready = |turn: WorkKind| {
                 let at = all.iter().position(|one| *one == turn).unwrap();
                 if ready & (1 << at) == 0 { Poll::Pending } else { Poll::Ready(turn) }
             };
@@ -193,7 +193,7 @@ mod tests {
                 let _ = turns.poll(is_ready);
             }
             let count = ready.count_ones() as usize;
-            let mut had: Vec<Turn> = Vec::new();
+            let mut had: Vec<WorkKind> = Vec::new();
             for _ in 0..count {
                 let Poll::Ready(turn) = turns.poll(is_ready) else { panic!("{ready}") };
                 assert!(!had.contains(&turn), "{turn:?} again after {had:?}");

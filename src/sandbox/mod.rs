@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_lacking_is_named_with_the_version_that_has_it() {
+    fn every_missing_feature_is_named_with_the_version_that_has_it() {
         let in_force = |abi, calls| InForce {
             barriers: Barriers::of(abi),
             calls,

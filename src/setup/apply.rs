@@ -33,7 +33,7 @@ impl Apply {
             prepared => prepared,
         };
         let prepared = match prepared {
-            Ok((record, plan)) => well(&server, &plan).await.map(|()| (record, plan)),
+            Ok((record, plan)) => check_access_files(&server, &plan).await.map(|()| (record, plan)),
             refused => refused,
         };
         match prepared {
@@ -120,7 +120,10 @@ impl Apply {
 
 /// Fails if `pg_hba.conf` or `pg_ident.conf` must be edited, and PostgreSQL objects to one of their lines already. With TLS off
 /// it objects to every hostssl line, so it is asked once TLS is on.
-async fn well(Examined { session, server, .. }: &Examined, plan: &Plan) -> Result<(), Error> {
+async fn check_access_files(
+    Examined { session, server, .. }: &Examined,
+    plan: &Plan,
+) -> Result<(), Error> {
     let edits = plan.steps.iter().any(|step| matches!(step, Step::File { .. }));
     if !edits || server.tls.ssl.value != "on" {
         return Ok(());

@@ -17,14 +17,12 @@ pub enum Marks {
     Misplaced,
     /// PostgreSQL joins the block with the line above it.
     #[error(
-        "the line above `{BEGIN_MARK}` ends with a backslash, so PostgreSQL joins it with the next line, even if it is a \
-         comment; if the block were removed, it would join that line with a line that setup did not write"
+        "the line above the block ends with `\\`, so PostgreSQL joins the two; remove the `\\` first"
     )]
     Continued,
     /// PostgreSQL joins the block's last line with the line below it.
     #[error(
-        "the line `{END}` ends with a backslash, so PostgreSQL ignores the line below it as part of this comment; if the block were \
-         removed, that line would take effect"
+        "the line `{END}` ends with `\\`, so PostgreSQL ignores the line below it; remove the `\\`, and that line too if it should stay without effect"
     )]
     LastContinued,
 }
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_elsewhere_need_not_be_said_again() {
+    fn what_is_reported_elsewhere_is_not_repeated() {
         const RULES: &str = "# why\nlocal all a peer\nlocal all b peer";
         assert!(contains_mappings("m\tx  y\nz", "# why\nm x y"));
         assert!(!contains_mappings("# m x y", "m x y"));

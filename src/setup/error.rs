@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// The server belongs to another user.
     #[error(
-        "uid {listener} listens on {}, but this runs as uid {ours}: setup only works on a server of the user who runs it; if uid {listener} is PostgreSQL's user, run this as that user or as root, otherwise find out who created the socket; nothing was sent or changed",
+        "uid {listener} listens on {}, but this runs as uid {ours}. Nothing was sent or changed. If uid {listener} is PostgreSQL's user, run this as that user or as root. Otherwise find out who created the socket",
         socket.display()
     )]
     ForeignListener {

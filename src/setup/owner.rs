@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_left_of_roots_rights_is_found() {
+    fn every_remaining_right_of_root_is_found() {
         let owner = Owner::find(101, 104, PASSWD, GROUP);
         let none = "0000000000000000";
         let status = format!(

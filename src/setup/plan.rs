@@ -123,7 +123,7 @@ fn role(plan: &mut Plan, settings: &Settings, server: &Administration) {
     let existing = server.roles.get(role);
     match existing.map(|role| role.can_log_in) {
         None => sql(statements::create_role(role), statements::drop_role(role)),
-        Some(false) => sql(statements::let_log_in(role), statements::let_not_log_in(role)),
+        Some(false) => sql(statements::let_log_in(role), statements::forbid_login(role)),
         Some(true) => {}
     }
     if !server.may_reload {
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a51_what_was_cut_off_or_is_pending_is_altered_whatever_is_in_force() {
+    fn a51_settings_that_were_cut_off_or_are_pending_are_altered_with_any_loaded_value() {
         let mut facts = facts();
         facts.published = [true; 3];
         facts.server.tls.ssl.value = "on".to_owned();

@@ -43,7 +43,13 @@ impl Plan {
             if let Some(again) =
                 self.ssl_again.as_ref().filter(|_| is_setting(&step) && number == last)
             {
-                let _ = writeln!(text, "  setting  {}   (as it was)", harmless(again));
+                // Only a server with ssl = on is switched off in between.
+                let as_before = if again.contains(" RESET ") {
+                    "back to postgresql.conf: on"
+                } else {
+                    "as it was"
+                };
+                let _ = writeln!(text, "  setting  {}   ({as_before})", harmless(again));
             }
         }
         if self.alters_settings() {

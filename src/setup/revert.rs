@@ -8,7 +8,7 @@ use super::apply::{Examined, examine};
 use super::carry_out::{Edit, Work};
 use super::owner::Owner;
 use super::record::{self, Record, Undo};
-use super::values::setting;
+use super::values::{OFF, SSL, setting};
 use super::{Error, Settings, block, by_hand};
 use crate::sql::{TLS_SETTINGS, statements};
 use crate::text::{argument, harmless, shown};
@@ -22,12 +22,12 @@ pub struct Revert {
     /// A description of a set-up by hand, for people.
     by_hand: String,
     record: Record,
-    work: Todo,
+    work: UndoSteps,
 }
 
 /// What there is to undo.
 #[derive(Debug, Default)]
-struct Todo {
+struct UndoSteps {
     /// Files, from which setup's block will be removed.
     files: Vec<Edit>,
     /// Settings, and their old values.
@@ -102,8 +102,20 @@ impl Revert {
             let path = shown(&path.display().to_string());
             let _ = writeln!(text, "  file     {path}: the marked block is removed");
         }
-        for (name, before) in &self.work.settings {
-            let statement = setting(name, before.as_deref());
+        let settings = &self.work.settings;
+        if settings.iter().any(|(name, _)| name != SSL) {
+            let off = statements::alter_system(SSL, OFF);
+            let _ = writeln!(text, "  setting  {off}   (while the others change)");
+        }
+        let (ssl, files): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name == SSL);
+        let before = |(name, before): &(String, Option<String>)| setting(name, before.as_deref());
+        let mut statements: Vec<_> = files.into_iter().chain(ssl.clone()).map(before).collect();
+        if !settings.is_empty() && ssl.is_empty() {
+            let altered = self.server.server.altered.get(SSL);
+            let altered = altered.filter(|value| !(self.record.altering && *value == OFF));
+            statements.push(setting(SSL, altered.map(String::as_str)));
+        }
+        for statement in statements {
             let _ = writeln!(text, "  setting  {}", harmless(&statement));
         }
         if !self.work.settings.is_empty() || !self.work.files.is_empty() {
@@ -135,7 +147,7 @@ impl Revert {
     }
 }
 
-async fn take_back(work: &mut Work<'_>, todo: &Todo) -> Result<(), Error> {
+async fn take_back(work: &mut Work<'_>, todo: &UndoSteps) -> Result<(), Error> {
     // In reverse order: lines that let a role in are removed before the role.
     work.edit_files(&todo.files).await?;
     work.record.files.retain(|path, _| todo.unread.contains(path));
@@ -178,9 +190,9 @@ async fn recorded(Examined { session, place, .. }: &Examined) -> Result<(bool, R
 
 /// The parts of the record that can be undone: only what setup does on this server with these settings. The rest is reported,
 /// and left unchanged on the server.
-fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Todo, Error> {
+fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<UndoSteps, Error> {
     let Examined { server, place, .. } = examined;
-    let mut todo = Todo::default();
+    let mut todo = UndoSteps::default();
     for path in record.files.keys() {
         let name = shown(&path.display().to_string());
         let now = match place.file(path) {
@@ -240,8 +252,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
             ));
         } else if !undoing(&session.user).contains(&undo.statement) {
             todo.left.push(format!(
-                "{statement}: setup does nothing with role {} that this undoes; if it was applied for another role, \
-                 name that one with --user",
+                "{statement}: this statement does not belong to role {}: use --user with the right role",
                 session.user
             ));
         } else if undo.done {
@@ -264,7 +275,7 @@ fn todo(settings: &Settings, examined: &Examined, record: &Record) -> Result<Tod
 fn undoing(role: &str) -> [String; 4] {
     [
         statements::drop_role(role),
-        statements::let_not_log_in(role),
+        statements::forbid_login(role),
         statements::revoke_reload(role),
         statements::revoke_reserve(role),
     ]

@@ -219,7 +219,7 @@ impl ExtraAuthorities {
 
 /// The directories in which a change can affect what is read.
 fn directories(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let of = |path: &PathBuf| watching::way(path).directories();
+    let of = |path: &PathBuf| watching::resolve_path(path).directories();
     paths.iter().flat_map(of).collect()
 }
 

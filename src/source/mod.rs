@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use authorities::{ExtraAuthorities, OBSTACLE_FIX, UnreadableAuthorities, obstacle_cause};
 pub use lines::{Line, Lines};
-pub use state::{Identity, Rejected, SourceState, Standing};
+pub use state::{Identity, Rejected, SourceDetails, SourceState};
 pub use workload_api::{Endpoint, Error, InvalidEndpoint};
 
 use crate::material::{Expectations, Names};

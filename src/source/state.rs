@@ -50,7 +50,7 @@ impl Identity {
 
 /// What only one kind of source has.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub enum SourceDetails {
     /// Of an agent.
     Agent(AgentState),
     /// Of files.
@@ -61,7 +61,7 @@ pub enum Standing {
 #[derive(Debug, Clone)]
 pub struct SourceState {
     /// What only its kind has.
-    pub standing: Standing,
+    pub standing: SourceDetails,
     /// The latest rejection, until something is accepted.
     pub rejected: Option<Rejected>,
     /// How many times something was rejected.
@@ -73,7 +73,7 @@ pub struct SourceState {
 impl SourceState {
     /// The state before anything has arrived.
     #[must_use]
-    pub fn new(standing: Standing) -> Self {
+    pub fn new(standing: SourceDetails) -> Self {
         Self { standing, rejected: None, rejections: 0, identity: Identity::Waiting }
     }
 
@@ -81,16 +81,16 @@ impl SourceState {
     #[must_use]
     pub fn agent(&self) -> Option<&AgentState> {
         match &self.standing {
-            Standing::Agent(agent) => Some(agent),
-            Standing::Files(_) => None,
+            SourceDetails::Agent(agent) => Some(agent),
+            SourceDetails::Files(_) => None,
         }
     }
 
     /// The same, for changes.
     pub fn agent_mut(&mut self) -> Option<&mut AgentState> {
         match &mut self.standing {
-            Standing::Agent(agent) => Some(agent),
-            Standing::Files(_) => None,
+            SourceDetails::Agent(agent) => Some(agent),
+            SourceDetails::Files(_) => None,
         }
     }
 
@@ -98,8 +98,8 @@ impl SourceState {
     #[must_use]
     pub fn files(&self) -> Option<&FilesState> {
         match &self.standing {
-            Standing::Agent(_) => None,
-            Standing::Files(files) => Some(files),
+            SourceDetails::Agent(_) => None,
+            SourceDetails::Files(files) => Some(files),
         }
     }
 
@@ -114,10 +114,10 @@ impl SourceState {
     pub fn has_nothing(&self) -> bool {
         self.rejected.is_some()
             || match &self.standing {
-                Standing::Agent(agent) => {
+                SourceDetails::Agent(agent) => {
                     matches!(agent.connection, Connection::NotRegistered | Connection::Failed(_))
                 }
-                Standing::Files(files) => files.waiting.is_some() && !files.is_unsettled,
+                SourceDetails::Files(files) => files.waiting.is_some() && !files.is_unsettled,
             }
     }
 }
@@ -129,8 +129,8 @@ impl fmt::Display for SourceState {
             return f.write_str(&rejected.reason);
         }
         match &self.standing {
-            Standing::Agent(agent) => write!(f, "{agent}"),
-            Standing::Files(files) => write!(f, "{files}"),
+            SourceDetails::Agent(agent) => write!(f, "{agent}"),
+            SourceDetails::Files(files) => write!(f, "{files}"),
         }
     }
 }

@@ -132,10 +132,10 @@ impl Consumer {
 
     /// What is wrong with the files that it opens, the causes of the problem, then the concerns that are not among them.
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
-        let is_told = |concern: &&Finding| {
+        let is_reported = |concern: &&Finding| {
             self.findings.iter().any(|it| (it.code, &it.object) == (concern.code, &concern.object))
         };
-        let concerns = self.concerns.iter().filter(move |it| !is_told(it));
+        let concerns = self.concerns.iter().filter(move |it| !is_reported(it));
         self.in_place.iter().chain(&self.findings).chain(concerns)
     }
 
@@ -161,7 +161,7 @@ impl Consumer {
         }
     }
 
-    /// The verdict that holds now: a certificate that was current may have expired since, without any event.
+    /// The verdict at `now`. A certificate may expire without an event.
     #[must_use]
     pub fn verdict_at(&self, now: SystemTime) -> Option<Verdict> {
         let accepted = matches!(self.verdict, Some(Verdict::Current | Verdict::OldAuthorities));

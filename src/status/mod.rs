@@ -177,7 +177,7 @@ impl Status {
         let Some(published) = &self.published else { return found.fix(entries::SEVERAL_AGENTS) };
         let uid = rustix::process::geteuid().as_raw();
         let names = published.dns_names.iter().map(String::as_str);
-        let (words, command) = entries::again(&published.spiffe_id, uid, names);
+        let (words, command) = entries::recreate_command(&published.spiffe_id, uid, names);
         found.fix(words).command_if_any(command)
     }
 
@@ -226,7 +226,7 @@ impl Status {
     #[must_use]
     pub fn order(&self, now: SystemTime) -> Option<&Finding> {
         let (found, since) = self.order.as_ref()?;
-        naming::is_told(*since, now).then_some(found)
+        naming::is_reported(*since, now).then_some(found)
     }
 
     /// Whether a valid set is published.

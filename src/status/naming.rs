@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::entries;
 use crate::finding::{Code, Finding};
-use crate::material::{Expectations, Names, Was};
+use crate::material::{Changed, Expectations, Names};
 
 /// How long a change that may be intended, or is long over, is reported.
 const TOLD: Duration = Duration::from_secs(86_400);
@@ -55,23 +55,23 @@ impl Naming {
             let lost: Vec<_> =
                 names.lacks(&before.hosts).into_iter().filter(|host| !known(host)).collect();
             self.lost.extend(lost.into_iter().map(|host| (host, at)));
-            if self.subject.is_none() && names.another_subject(&before).is_some() {
+            if self.subject.is_none() && names.subject_change(&before).is_some() {
                 self.subject = Some((before.clone(), at));
             }
-            if self.identity.is_none() && names.another_identity(&before).is_some() {
+            if self.identity.is_none() && names.identity_change(&before).is_some() {
                 self.identity = Some((before, at));
             }
         }
         // Forgets names that are back, and names that have been missing for a day.
-        self.lost.retain(|(host, since)| !names.has(host) && is_told(*since, at));
-        let differs = |was: fn(&Names, &Names) -> Option<Was>| {
+        self.lost.retain(|(host, since)| !names.has(host) && is_reported(*since, at));
+        let differs = |was: fn(&Names, &Names) -> Option<Changed>| {
             let names = &names;
             move |(before, since): &mut (Names, SystemTime)| {
-                was(names, before).is_some() && is_told(*since, at)
+                was(names, before).is_some() && is_reported(*since, at)
             }
         };
-        self.subject = self.subject.take_if(differs(Names::another_subject));
-        self.identity = self.identity.take_if(differs(Names::another_identity));
+        self.subject = self.subject.take_if(differs(Names::subject_change));
+        self.identity = self.identity.take_if(differs(Names::identity_change));
         self.now = Some(names);
         self.is_published = true;
     }
@@ -84,7 +84,7 @@ impl Naming {
             return Vec::new();
         };
         let missing = names.lacks(&self.wanted);
-        let told = |since: &SystemTime| is_told(*since, at);
+        let told = |since: &SystemTime| is_reported(*since, at);
         let lost = self.lost.iter().filter(|(_, since)| self.wanted.is_empty() && told(since));
         let lost: Vec<String> = lost.map(|(host, _)| host.clone()).collect();
         let since = |change: &Option<(Names, SystemTime)>| {
@@ -93,9 +93,9 @@ impl Naming {
         let identity = since(&self.identity).filter(|_| !self.is_pinned);
         [
             (!missing.is_empty()).then(|| of_missing(&missing, names)),
-            identity.and_then(|before| names.another_identity(&before)).map(of_identity),
+            identity.and_then(|before| names.identity_change(&before)).map(of_identity),
             (!lost.is_empty()).then(|| of_lost(&lost, names)),
-            since(&self.subject).and_then(|before| names.another_subject(&before)).map(of_subject),
+            since(&self.subject).and_then(|before| names.subject_change(&before)).map(of_subject),
         ]
         .into_iter()
         .flatten()
@@ -132,7 +132,7 @@ pub(super) const CODES: [Code; 4] = [
     Code::SvidSubjectChanged,
 ];
 
-pub(super) fn is_told(since: SystemTime, at: SystemTime) -> bool {
+pub(super) fn is_reported(since: SystemTime, at: SystemTime) -> bool {
     // If the clock was set back, `since` may be in the future: then the change is still reported.
     at.duration_since(since).is_ok_and(|age| age < TOLD) || at < since
 }
@@ -171,8 +171,8 @@ fn of_lost(lost: &[String], names: &Names) -> Finding {
     finding.command_if_any(entries::add_hosts(&names.spiffe_id, lost))
 }
 
-fn of_subject(was: Was) -> Finding {
-    let Was { before, now } = was;
+fn of_subject(was: Changed) -> Finding {
+    let Changed { before, now } = was;
     let text = format!(
         "the published certificate's subject is {}, but was {}: `cert` uses it as the role, so a login with it may be \
          refused, or get another role",
@@ -185,8 +185,8 @@ fn of_subject(was: Was) -> Finding {
     )
 }
 
-fn of_identity(was: Was) -> Finding {
-    let Was { before, now } = was;
+fn of_identity(was: Changed) -> Finding {
+    let Changed { before, now } = was;
     let text = format!(
         "the SPIFFE ID is {}, but was {}: servers and clients that expect the old one do not accept this one",
         cut(&now),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn f34_a_name_that_is_lost_is_told_through_renewals_until_it_is_back() {
+    fn f34_a_name_that_is_lost_is_reported_through_renewals_until_it_is_back() {
         let mut naming = begun(&[]);
         assert!(codes(&naming, START).is_empty());
         for hours in 0..3 {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn f34_a_change_that_was_meant_is_told_for_a_day_from_when_it_was_made() {
+    fn f34_a_change_that_was_meant_is_reported_for_a_day_from_when_it_was_made() {
         let mut naming = begun(&[]);
         naming.published(names("other", &["b"]), START);
         let all = [Code::SvidIdentityChanged, Code::SvidDnsNameLost, Code::SvidSubjectChanged];
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn f35_configured_names_are_told_for_as_long_as_they_are_missing_and_others_are_not() {
+    fn f35_configured_names_are_reported_for_as_long_as_they_are_missing_and_others_are_not() {
         let mut naming = begun(&["a"]);
         naming.published(names("db", &["a"]), START);
         assert!(codes(&naming, START).is_empty(), "nobody wants b");

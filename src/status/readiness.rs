@@ -129,7 +129,7 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     } else if let Some(unproven) = consumer.unproven {
         readiness.degraded.push(unproven.to_owned());
     }
-    let is_told = |it: &&Finding| {
+    let is_reported = |it: &&Finding| {
         let is_failure = it.severity == Severity::Failure;
         // A problem tells them otherwise.
         consumer.kind == Kind::Served
@@ -139,7 +139,9 @@ fn judge(consumer: &Consumer, now: SystemTime, readiness: &mut Readiness) {
     };
     // Its sessions with PostgreSQL go on, so this is no reason to take it out of service.
     readiness.degraded.extend(consumer.in_place.iter().map(|it| it.text.clone()));
-    readiness.degraded.extend(consumer.concerns.iter().filter(is_told).map(|it| it.text.clone()));
+    readiness
+        .degraded
+        .extend(consumer.concerns.iter().filter(is_reported).map(|it| it.text.clone()));
 }
 
 #[cfg(test)]
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_published_is_degraded_whatever_consumers_serve() {
+    fn a_set_that_cannot_be_published_is_degraded_with_every_verdict() {
         let mut status = published();
         status.consumers[0].judged(Verdict::Current, NOW);
         status.problem = Some("the volume is full".to_owned());

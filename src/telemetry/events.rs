@@ -228,7 +228,10 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("replication-back", "a standby or a subscription receives again"),
     ("replication-lost", "a standby or a subscription no longer receives"),
     ("role-map-unreadable", "PostgreSQL keeps the old role map"),
-    ("rotated", "a set was published and is proven to be in force, as far as that can be proven"),
+    (
+        "rotated",
+        "a set is proven to be loaded, as far as that can be proven; with `generation=0` it is the set of an earlier run",
+    ),
     ("sandbox-entered", "what the sandbox forbids, and what the kernel cannot forbid"),
     ("sandbox-off", "sandbox.enabled is false"),
     ("sandbox-open", "the sandbox has to permit more than pgsvid's own files"),

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_logged_begins_no_line_and_plays_no_trick_on_a_terminal() {
+    fn no_logged_text_begins_a_line_or_controls_a_terminal() {
         for (json, lines) in [(false, 3), (true, 2)] {
             let log = logged(json);
             assert_eq!(log.lines().count(), lines, "{log}");

@@ -9,10 +9,10 @@ use super::claims::Claims;
 use super::due::Due;
 use super::feed::Bundles;
 use super::keys::Proof;
+use super::last_failure::LastFailure;
 use super::output::Output;
 use super::repair::Repair;
 use super::settings::Token;
-use super::told::Told;
 use crate::finding::{Code, Finding};
 use crate::status::TokenFile;
 use crate::timing::{self, Backoff};
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     /// Its life, from the beginning that is known to the expiry.
     life: Duration,
     backoff: Backoff,
-    told: Told,
+    told: LastFailure,
     /// How many of the moments of [`Entry::moments`] were reported.
     raised: usize,
 }
@@ -65,7 +65,7 @@ impl Entry {
             asked: None,
             life: Duration::ZERO,
             backoff,
-            told: Told::default(),
+            told: LastFailure::default(),
             raised: 0,
         }
     }
@@ -102,7 +102,7 @@ impl Entry {
     }
 
     /// The identity is another one. A token of an earlier run that belongs to none of them is not ours.
-    pub(super) fn another_identity(&mut self, spiffe_id: Option<&str>, now: SystemTime) {
+    pub(super) fn identity_change(&mut self, spiffe_id: Option<&str>, now: SystemTime) {
         self.doubt(now);
         let is_adopted = self.state.writes == 0;
         if is_adopted && spiffe_id.is_some() && self.state.spiffe_id.as_deref() != spiffe_id {
@@ -342,9 +342,9 @@ mod tests {
         assert!(adopted(None, &foreign).state.expires.is_none());
         // The identity is known later.
         let mut entry = adopted(None, &own);
-        entry.another_identity(Some("s"), at(1000));
+        entry.identity_change(Some("s"), at(1000));
         assert!(entry.state.expires.is_some());
-        entry.another_identity(Some("other"), at(1000));
+        entry.identity_change(Some("other"), at(1000));
         assert!(entry.state.expires.is_none());
     }
 

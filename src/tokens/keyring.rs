@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 use super::due::Due;
 use super::failure::Failure;
 use super::feed::Known;
+use super::last_failure::LastFailure;
 use super::output::Output;
 use super::repair::Repair;
 use super::report;
 use super::settings::{Bundle, Format};
-use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
 use crate::timing::{self, Budget};
@@ -31,7 +31,7 @@ pub(super) struct Keyring {
     pub(super) output: Output,
     pub(super) repair: Repair,
     pub(super) state: TokenFile,
-    told: Told,
+    told: LastFailure,
     changes: Budget,
     /// When a write that has failed is tried again.
     pub(super) retry: Option<Due>,
@@ -43,7 +43,7 @@ impl Keyring {
         let state = TokenFile { file, ..TokenFile::default() };
         let (format, output) = (settings.format, Output::of_bundle(settings.file));
         let changes = Budget::new(CHANGES.0, CHANGES.1);
-        let (repair, told) = (Repair::new(), Told::default());
+        let (repair, told) = (Repair::new(), LastFailure::default());
         Self { format, output, repair, state, told, changes, retry: None }
     }
 

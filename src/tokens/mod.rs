@@ -11,6 +11,7 @@ mod failure;
 mod feed;
 mod keyring;
 mod keys;
+mod last_failure;
 mod obtain;
 mod once;
 mod output;
@@ -19,7 +20,6 @@ mod repair;
 mod report;
 mod run;
 mod settings;
-mod told;
 
 pub use claims::{Claims, Rejection};
 pub use failure::Failure;

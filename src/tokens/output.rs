@@ -111,7 +111,7 @@ impl Output {
         written.map_err(|error| self.explained(error))
     }
 
-    /// Another directory than the one at the start is out of this process's reach.
+    /// Explains an error. The sandbox allows only the directory that existed at the start.
     fn explained(&self, error: publish::Error) -> Failure {
         let now = home(self.file.directory());
         if now.is_some() && now != self.home {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::last_failure::LastFailure;
 use super::output::Output;
 use super::report;
-use super::told::Told;
 use crate::publish;
 use crate::status::TokenFile;
 use crate::timing::Backoff;
@@ -18,14 +18,14 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The state of the repair of one file.
 pub(super) struct Repair {
     backoff: Backoff,
-    told: Told,
+    told: LastFailure,
     /// When the next try is due, while the file is not as it should be.
     pub(super) again: Option<Instant>,
 }
 
 impl Repair {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::new(AGAIN.0, AGAIN.1), told: Told::default(), again: None }
+        Self { backoff: Backoff::new(AGAIN.0, AGAIN.1), told: LastFailure::default(), again: None }
     }
 
     /// Writes the file again if somebody else has changed it, and records the result in `state`. Fails only if this process

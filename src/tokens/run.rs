@@ -51,7 +51,7 @@ pub struct Tokens {
 }
 
 /// What has happened.
-enum Turn {
+enum WakeReason {
     Identity,
     Keys,
     Files,
@@ -134,29 +134,29 @@ impl Tokens {
                     // The source has ended, and its owner reports why.
                     return std::future::pending().await;
                 }
-                Turn::Identity
+                WakeReason::Identity
             }
-            _ = keys.changed() => Turn::Keys,
-            () = self.files.changed() => Turn::Files,
-            _ = clocks.leap() => Turn::Clock,
-            () = sleep(wait) => Turn::Timer,
+            _ = keys.changed() => WakeReason::Keys,
+            () = self.files.changed() => WakeReason::Files,
+            _ = clocks.leap() => WakeReason::Clock,
+            () = sleep(wait) => WakeReason::Timer,
         };
         match turn {
-            Turn::Identity => self.follow_identity(),
-            Turn::Keys => {
+            WakeReason::Identity => self.follow_identity(),
+            WakeReason::Keys => {
                 sleep(CALM).await;
                 self.verify_again();
             }
-            Turn::Files => {
+            WakeReason::Files => {
                 self.restore().await?;
                 sleep(CALM).await;
             }
-            Turn::Clock => {
+            WakeReason::Clock => {
                 let now = timing::now();
                 self.entries.iter_mut().for_each(|entry| entry.leapt(now));
             }
             // The kernel may have reported nothing, as on NFS.
-            Turn::Timer => self.restore().await?,
+            WakeReason::Timer => self.restore().await?,
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Tokens {
         let now = timing::now();
         if self.spiffe_id != spiffe_id {
             let id = spiffe_id.as_deref();
-            self.entries.iter_mut().for_each(|entry| entry.another_identity(id, now));
+            self.entries.iter_mut().for_each(|entry| entry.identity_change(id, now));
             self.spiffe_id = spiffe_id;
         } else if is_streaming {
             let failing = self.entries.iter_mut().filter(|it| it.state.problem.is_some());

@@ -25,8 +25,8 @@ use tokio::task::unconstrained;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-pub use crate::files::{Way, way};
-use pace::Pace;
+pub use crate::files::{ResolvedPath, resolve_path};
+use pace::BatchPauses;
 
 /// Holds the process's only inotify instance, and creates [`Changes`].
 #[derive(Clone)]
@@ -115,7 +115,7 @@ const BUFFER: [u8; 4096] = [0; 4096];
 
 /// Waits for events and passes them on, until the kernel's stream ends.
 async fn hand_on(mut stream: EventStream<[u8; BUFFER.len()]>, shared: Arc<Shared>) {
-    let mut pace = Pace::default();
+    let mut pace = BatchPauses::default();
     loop {
         let event = tokio::select! {
             event = stream.next() => event,

@@ -15,11 +15,11 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The state of the pauses.
 #[derive(Default)]
-pub(super) struct Pace {
+pub(super) struct BatchPauses {
     last: Option<(Instant, Duration)>,
 }
 
-impl Pace {
+impl BatchPauses {
     /// The pause after a batch of this many events.
     pub(super) fn pause(&mut self, events: u32) -> Duration {
         let now = Instant::now();
@@ -44,7 +44,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a16_a_flood_of_changes_is_read_ten_times_a_second_and_a_single_change_at_once() {
-        let mut pace = Pace::default();
+        let mut pace = BatchPauses::default();
         for batch in [1, 20, BATCH] {
             let begun = Instant::now();
             let mut batches = 0;

@@ -119,9 +119,8 @@ fn w05_a_frozen_agent_is_noticed_and_the_alarm_is_raised_in_time() {
 const AGENT: &str = "W05_AGENT";
 
 #[test]
-fn w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on() {
-    const NAME: &str =
-        "absence::w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on";
+fn w05_pgsvid_reconnects_to_a_stopped_agent_when_it_resumes() {
+    const NAME: &str = "absence::w05_pgsvid_reconnects_to_a_stopped_agent_when_it_resumes";
     let place = Place::new();
     if let Some(socket) = std::env::var_os(AGENT) {
         let builder = clockwork(DevAgent::builder(socket).entry(workload()));
@@ -152,7 +151,7 @@ fn w05_an_agent_whose_process_is_stopped_is_dialled_anew_and_met_when_it_goes_on
 }
 
 #[test]
-fn w06_a_socket_made_anew_is_met_at_once() {
+fn w06_pgsvid_connects_to_a_recreated_socket_at_once() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let pgsvid = place.run(&[]);
@@ -250,7 +249,7 @@ fn w08_connections_that_are_reset_are_made_again() {
 }
 
 #[test]
-fn a87_another_agent_in_the_place_of_one_that_holds_the_connection_is_dialled() {
+fn a87_pgsvid_connects_to_an_agent_that_replaces_one_that_holds_the_connection() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let pgsvid = place.run(&[]);

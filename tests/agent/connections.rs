@@ -49,7 +49,7 @@ fn a15_a_connection_ends_with_its_stream_though_the_agent_reads_nothing() {
 }
 
 #[test]
-fn a15_a_socket_that_is_made_anew_for_each_connection_brings_no_storm() {
+fn a15_a_socket_that_is_recreated_for_each_connection_causes_no_burst_of_connections() {
     let clock = Place::new();
     let clock = clock.agent().automatic(true).ttl(Duration::from_secs(4)).start().unwrap();
     let place = Place::new();

@@ -49,7 +49,7 @@ fn reported(socket: &Path, directory: &Directory, svids: &str) -> (bool, bool) {
 }
 
 #[test]
-fn b78_a_directory_of_the_agents_socket_that_another_user_has_made_is_told() {
+fn b78_a_directory_of_the_agents_socket_that_another_user_has_made_is_reported() {
     let Some(third) = Account::third() else { return };
     let directory = Directory::new();
     let shared = shared(&directory);

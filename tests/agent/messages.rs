@@ -62,7 +62,7 @@ fn w13_an_incomplete_first_message_leaves_the_directory_empty() {
 }
 
 #[test]
-fn w16_the_same_svid_again_is_neither_written_nor_said() {
+fn w16_the_same_svid_again_is_neither_written_nor_logged() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let pgsvid = place.run(&[]);

@@ -13,7 +13,7 @@ use crate::place::{
 use crate::raw;
 
 #[test]
-fn w09_an_unregistered_workload_is_said_once_and_asked_for_slowly() {
+fn w09_an_unregistered_workload_is_reported_once_and_asked_for_slowly() {
     let place = Place::new();
     let agent = place.agent_without_entries().start().unwrap();
     let pgsvid = place.run(&[]);
@@ -233,7 +233,7 @@ fn checked(answer: &[u8]) -> (String, String) {
 }
 
 #[test]
-fn w19_whatever_an_agent_says_instead_of_an_svid_is_named_with_its_remedy() {
+fn w19_every_answer_instead_of_an_svid_is_reported_with_its_remedy() {
     let page = b"<!DOCTYPE html><title>It works!</title>";
     for (answer, words) in [
         (raw::answer_of_type("text/html", page), "does not speak gRPC"),

@@ -189,7 +189,7 @@ fn a14_names_of_federated_authorities_do_not_keep_out_our_own_svid() {
 
 /// More authorities of one name than may be looked at: what is left out because of that is told as such.
 #[test]
-fn f57_federated_authorities_that_cannot_be_told_apart_in_time_have_an_event_of_their_own() {
+fn f57_federated_authorities_that_cannot_be_distinguished_in_time_have_an_event_of_their_own() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let genuine = Authority::new("other.org", false).unwrap();
@@ -214,9 +214,9 @@ fn other() -> Entry {
     Entry::new(OTHER).dns("other.example.org")
 }
 
-/// SPIRE promises no order, and lists SVIDs anew after each change of an entry.
+/// SPIRE promises no order, and lists SVIDs again after each change of an entry.
 #[test]
-fn f36_of_several_svids_the_published_one_is_kept_whatever_comes_first() {
+fn f36_of_several_svids_the_published_one_is_kept_in_any_order() {
     let place = Place::new();
     let agent = two(&place, ["", ""]);
     let pgsvid = place.run(&[]);
@@ -303,7 +303,7 @@ fn f38_of_several_svids_with_one_id_the_one_that_keeps_the_names_is_taken() {
 }
 
 #[test]
-fn f39_a_name_that_is_configured_and_missing_is_told_and_the_svid_is_published() {
+fn f39_a_name_that_is_configured_and_missing_is_reported_and_the_svid_is_published() {
     let place = Place::new();
     let agent =
         place.agent_without_entries().entry(workload().dns("*.example.com")).start().unwrap();

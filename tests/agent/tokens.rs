@@ -474,7 +474,7 @@ fn b142_a_file_with_other_keys_than_the_agents_is_a_failure() {
 }
 
 #[test]
-fn b123_a_token_beside_files_of_others_is_told() {
+fn b123_a_token_beside_files_of_others_is_reported() {
     let tokens = Tokens::new();
     let _agent = tokens.place.agent().start().unwrap();
     drop(fs::File::create(tokens.file("profile")).unwrap());

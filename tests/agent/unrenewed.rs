@@ -12,7 +12,7 @@ use crate::place::{LIMIT, Place, events, heal, published, said};
 const TTL: Duration = Duration::from_secs(10);
 
 #[test]
-fn a56_an_agent_that_says_anything_but_a_newer_identity_is_dialled_anew_in_time() {
+fn a56_pgsvid_reconnects_in_time_to_an_agent_that_sends_anything_but_a_newer_identity() {
     let first = |response: X509svidResponse| -> [(&str, Vec<X509svidResponse>); 4] {
         let mut rejected = response.clone();
         rejected.svids[0].x509_svid_key.clear();

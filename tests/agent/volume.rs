@@ -183,7 +183,7 @@ fn a88_identities_without_end_hide_neither_changed_files_nor_a_signal() {
 }
 
 #[test]
-fn w18_a_message_of_ten_mebibytes_is_refused_and_the_stream_is_made_anew() {
+fn w18_a_message_of_ten_mebibytes_is_refused_and_the_stream_is_opened_again() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     let pgsvid = place.run(&[]);

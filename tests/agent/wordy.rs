@@ -66,7 +66,7 @@ fn a59_no_text_of_an_agents_makes_a_long_line() {
 }
 
 #[test]
-fn a66_the_line_about_an_identity_is_short_whatever_its_id_and_its_hint() {
+fn a66_the_line_about_an_identity_is_short_with_any_id_and_hint() {
     let place = Place::new();
     let id = format!("spiffe://example.org/{}", "x".repeat(2000));
     let entry = Entry::new(&id).hint("\u{10ffff}".repeat(250));

@@ -127,7 +127,7 @@ fn f52_a_young_set_is_replaced_where_the_agent_has_another() {
 }
 
 #[test]
-fn f52_a_young_set_stays_where_the_agent_has_nothing_to_say_and_that_is_told() {
+fn f52_a_young_set_stays_if_the_agent_sends_nothing_and_that_is_reported() {
     let place = Place::new();
     let agent = place.agent().start().unwrap();
     assert!(place.fetch(&[]).wait_exit(LIMIT).success());
@@ -189,7 +189,7 @@ fn d13_a_young_set_that_a_killed_run_left_without_its_links_is_completed() {
 }
 
 #[test]
-fn an_old_set_is_fetched_anew_and_kept_where_that_fails() {
+fn an_old_set_is_fetched_again_and_kept_where_that_fails() {
     let place = Place::new();
     // Certificates begin 10 s back: of a life of 18 s, 8 s are left.
     let agent = place.agent().ttl(Duration::from_secs(8)).start().unwrap();

@@ -74,7 +74,7 @@ fn n55_a_general_line_stands_above_that_of_pgsvid() {
 
 /// A daemon that may read the files says what `check` says, in log and status.
 #[test]
-fn n60_the_order_of_lines_is_told_by_log_and_status_as_by_check() {
+fn n60_the_order_of_lines_is_reported_by_log_and_status_as_by_check() {
     let fault = Fault { configuration: "[sandbox]\nenabled = false\n", ..WRONG_ORDER };
     let mut night = Night::begin(&fault);
     (fault.make)(&mut night);

@@ -130,10 +130,10 @@ fn p07_a_pair_that_does_not_match() {
 }
 
 #[test]
-fn p07_what_a_sandbox_withholds_is_said_once_for_all_files() {
+fn p07_what_a_sandbox_withholds_is_reported_once_for_all_files() {
     let withheld = files(|files| {
-        files.certificate.state = with(Content::Withheld);
-        files.private_key.state = with(Content::Withheld);
+        files.certificate.state = with(Content::OutsideSandbox);
+        files.private_key.state = with(Content::OutsideSandbox);
     });
     assert_one(
         &withheld,

@@ -85,7 +85,7 @@ fn f45_what_a_link_leads_to_is_noticed_wherever_it_lies() {
 
     authority = Authority::new("corporate.example", false).unwrap();
     linked.elsewhere.write("share/v1/ca.crt", authority.root_pem(), 0o644);
-    linked.wait_published(&authority, "the file is written anew in its place");
+    linked.wait_published(&authority, "the file is written again in its place");
 
     authority = linked.write("share/v2/ca.crt");
     linked.link("v2", "share/current");
@@ -127,7 +127,7 @@ fn f45_a_config_map_that_is_turned_is_noticed() {
 
 /// A directory far above is another one: no event of those that are watched.
 #[test]
-fn f46_at_sighup_extra_authorities_are_read_whatever_the_kernel_told() {
+fn f46_at_sighup_extra_authorities_are_read_without_an_event_of_the_kernel() {
     let linked = Linked::new();
     for directory in ["a", "a/b", "a/b/c", "new", "new/b", "new/b/c"] {
         linked.directory(directory);
@@ -144,7 +144,7 @@ fn f46_at_sighup_extra_authorities_are_read_whatever_the_kernel_told() {
 }
 
 #[test]
-fn f47_a_link_that_leads_out_of_the_sandbox_is_told_with_what_to_do() {
+fn f47_a_link_that_leads_out_of_the_sandbox_is_reported_with_what_to_do() {
     let linked = Linked::new();
     for directory in ["etc", "one", "two"] {
         linked.directory(directory);

@@ -50,7 +50,7 @@ fn told(setup: &Setup) -> Option<Vec<String>> {
 }
 
 #[track_caller]
-fn wait_told(setup: &Setup, codes: &[&str]) {
+fn wait_reported(setup: &Setup, codes: &[&str]) {
     eventually(LIMIT, format!("told is {codes:?}"), || told(setup).is_some_and(|it| it == codes));
 }
 
@@ -91,12 +91,12 @@ fn found<'a>(report: &'a Value, code: &str) -> Option<&'a Value> {
 }
 
 #[test]
-fn f40_a_dns_name_that_a_renewal_loses_is_told_until_it_is_back() {
+fn f40_a_dns_name_that_a_renewal_loses_is_reported_until_it_is_back() {
     let setup = setup("");
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
     connects(&setup, "db.example", "localhost").unwrap();
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
 
     setup.agent.set_entries([entry(&["localhost"])]).unwrap();
     let event = pgsvid.event("identity-names-lost");
@@ -106,7 +106,7 @@ fn f40_a_dns_name_that_a_renewal_loses_is_told_until_it_is_back() {
     assert!(refused.contains("does not match host name"), "{refused}");
     connects(&setup, "localhost", "localhost").unwrap();
     // Wherever it is asked; and it is no reason to take the database out of service.
-    wait_told(&setup, &["svid-dns-name-lost"]);
+    wait_reported(&setup, &["svid-dns-name-lost"]);
     let ready = get(&setup, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("lacks db.example"), "{ready}");
     let metrics = get(&setup, "/metrics");
@@ -120,19 +120,19 @@ fn f40_a_dns_name_that_a_renewal_loses_is_told_until_it_is_back() {
     // Another renewal, which says nothing new, is no all-clear.
     setup.agent.rotate().unwrap();
     pgsvid.current(3);
-    wait_told(&setup, &["svid-dns-name-lost"]);
+    wait_reported(&setup, &["svid-dns-name-lost"]);
     assert_eq!(pgsvid.events("identity-names-lost").len(), 1);
 
     // A pattern is as good as the name, as libpq has it.
     setup.agent.set_entries([entry(&["localhost", "*.example"])]).unwrap();
     pgsvid.current(4);
     connects(&setup, "db.example", "localhost").unwrap();
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
     assert!(get(&setup, "/metrics").contains("\npgsvid_degraded 0\n"));
 }
 
 #[test]
-fn f41_another_cn_is_told_since_cert_takes_it_for_the_role() {
+fn f41_another_cn_is_reported_since_cert_takes_it_for_the_role() {
     let setup = setup("");
     let pgsvid = setup.start();
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE localhost LOGIN");
@@ -147,18 +147,18 @@ fn f41_another_cn_is_told_since_cert_takes_it_for_the_role() {
     pgsvid.current(2);
     let refused = connects(&setup, "localhost", "localhost").unwrap_err();
     assert!(refused.contains("certificate authentication failed"), "{refused}");
-    wait_told(&setup, &["svid-subject-changed"]);
+    wait_reported(&setup, &["svid-subject-changed"]);
     // All of it at once: no name is left, and the subject is everybody's.
     setup.agent.set_entries([entry(&[])]).unwrap();
     pgsvid.current(3);
-    wait_told(&setup, &["svid-dns-name-lost", "svid-subject-changed"]);
+    wait_reported(&setup, &["svid-dns-name-lost", "svid-subject-changed"]);
     setup.agent.set_entries([entry(&["localhost", "db.example"])]).unwrap();
     pgsvid.current(4);
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
 }
 
 #[test]
-fn f43_what_changes_while_pgsvid_does_not_run_is_told_by_the_next_one() {
+fn f43_what_changes_while_pgsvid_does_not_run_is_reported_by_the_next_one() {
     let setup = setup("");
     let pgsvid = setup.start();
     assert!(pgsvid.terminate(LIMIT).success());
@@ -176,24 +176,24 @@ fn f43_what_changes_while_pgsvid_does_not_run_is_told_by_the_next_one() {
     pgsvid.event("identity-changed");
     pgsvid.event("identity-subject-changed");
     pgsvid.current(1);
-    wait_told(&setup, &codes);
+    wait_reported(&setup, &codes);
     // A restart says that it was meant.
     assert!(pgsvid.terminate(LIMIT).success());
     let _pgsvid = setup.spawn();
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
 }
 
 #[test]
-fn f44_configured_names_are_told_until_they_are_there_and_check_fails() {
+fn f44_configured_names_are_reported_until_they_are_there_and_check_fails() {
     let setup = setup("[svid]\ndns_names = ['localhost', 'db.example']");
     let pgsvid = setup.start();
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
     let (_, report) = run_check(&setup, &[]);
     assert!(found(&report, "svid-dns-name-missing").is_none(), "{report:#}");
     setup.agent.set_entries([entry(&["localhost"])]).unwrap();
     pgsvid.event("identity-names-missing");
     pgsvid.current(2);
-    wait_told(&setup, &["svid-dns-name-missing"]);
+    wait_reported(&setup, &["svid-dns-name-missing"]);
     let (status, report) = run_check(&setup, &[]);
     let missing = found(&report, "svid-dns-name-missing").unwrap();
     assert_eq!((status, &missing["severity"]), (Some(1), &"failure".into()), "{report:#}");
@@ -201,10 +201,10 @@ fn f44_configured_names_are_told_until_they_are_there_and_check_fails() {
     // No restart makes it quiet.
     assert!(pgsvid.terminate(LIMIT).success());
     let pgsvid = setup.spawn();
-    wait_told(&setup, &["svid-dns-name-missing"]);
+    wait_reported(&setup, &["svid-dns-name-missing"]);
     setup.agent.set_entries([entry(&["localhost", "db.example"])]).unwrap();
     pgsvid.current(1);
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn f44_what_is_printed_makes_a_change_quiet_that_was_meant() {
     let pgsvid = setup.start();
     setup.agent.set_entries([entry(&["localhost"])]).unwrap();
     pgsvid.current(2);
-    wait_told(&setup, &["svid-dns-name-lost"]);
+    wait_reported(&setup, &["svid-dns-name-lost"]);
     let answer = get(&setup, "/status");
     let view: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let fix = view["targets"][0]["findings"][0]["fix"].as_str().unwrap();
@@ -221,9 +221,9 @@ fn f44_what_is_printed_makes_a_change_quiet_that_was_meant() {
     assert!(pgsvid.terminate(LIMIT).success());
     configure(&setup, &format!("[svid]\n{line}]"));
     let pgsvid = setup.spawn();
-    wait_told(&setup, &[]);
+    wait_reported(&setup, &[]);
     // Of those that are named, each counts.
     setup.agent.set_entries([entry(&["another"])]).unwrap();
     pgsvid.current(1);
-    wait_told(&setup, &["svid-dns-name-missing", "svid-subject-changed"]);
+    wait_reported(&setup, &["svid-dns-name-missing", "svid-subject-changed"]);
 }

@@ -325,7 +325,7 @@ fn s03_a_role_without_the_rights_causes_one_warning_and_its_remedy_is_enough() {
 }
 
 #[test]
-fn s03_a_role_that_may_not_see_sessions_is_told_how_and_nothing_is_wrong() {
+fn s03_a_role_that_may_not_see_sessions_is_reported_how_and_nothing_is_wrong() {
     let world = World::start("", "SELECT 1");
     let rights = || {
         let status: Value = serde_json::from_str(&world.status(&["--format", "json"])).unwrap();

@@ -18,7 +18,7 @@ fn kill(pgsvid: &Pgsvid, signal: Signal) -> serde_json::Value {
 }
 
 #[test]
-fn x08_whatever_kills_the_daemon_it_is_there_again_within_a_second_and_says_so() {
+fn x08_a_daemon_killed_by_any_signal_is_started_again_within_a_second_and_logs_it() {
     let setup = Setup::new(PGSVID);
     let pgsvid = setup.start();
     let parent = pgsvid.pid();

@@ -236,7 +236,7 @@ fn names_are_judged_as_libpq_judges_them() {
 }
 
 #[test]
-fn whatever_else_listens_has_its_sentence() {
+fn every_other_listener_has_its_sentence() {
     let closed = free_address();
     let (status, text) = run(&[&closed.to_string()], &[]);
     assert!(status == 1 && text.contains("nobody listens there"), "{text}");

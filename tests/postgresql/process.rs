@@ -137,7 +137,7 @@ fn b30_watches_that_the_kernel_had_not_are_asked_for_again_without_any_event() {
 }
 
 #[test]
-fn a92_where_the_kernel_watches_no_more_directories_that_is_said_and_timers_find_changes() {
+fn a92_where_the_kernel_watches_no_more_directories_that_is_reported_and_timers_find_changes() {
     for (fault, said) in [
         ("inotify_add_watch:error=ENOSPC", "watches-exhausted"),
         ("inotify_init1:error=EMFILE", "watching-failed"),

@@ -127,7 +127,7 @@ fn p20_another_server_on_the_probed_port_may_be_a_pooler() {
 
 /// PostgreSQL loads expired certificates without a word.
 #[test]
-fn p13_an_expired_certificate_is_told_from_an_old_one() {
+fn p13_an_expired_certificate_is_distinguished_from_an_old_one() {
     let (setup, pgsvid) = started();
     let entry = Entry::new(Setup::SPIFFE_ID).dns("localhost");
     let hour = std::time::Duration::from_secs(3600);

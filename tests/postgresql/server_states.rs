@@ -110,7 +110,7 @@ fn p03_what_a_probe_cannot_tell_from_the_set_before_waits_for_its_reload() {
 }
 
 #[test]
-fn p12_without_a_tcp_listener_nothing_can_be_verified_and_that_is_said() {
+fn p12_without_a_tcp_listener_nothing_can_be_verified_and_that_is_reported() {
     let setup = Setup::builder(PGSVID).cluster(|cluster| cluster.conf("listen_addresses = ''"));
     let setup = setup.create();
     let pgsvid = setup.spawn();

@@ -77,7 +77,7 @@ fn command(setup: &Setup, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn both_are_reloaded_and_verified_and_told_apart() {
+fn both_are_reloaded_and_verified_and_distinguished() {
     let (setup, other, pgsvid) = in_force();
     for generation in [1, 2] {
         current(&pgsvid, "main", generation);
@@ -177,7 +177,7 @@ fn commands_examine_both_and_set_up_the_one_that_is_named() {
 }
 
 /// What is first said of one of the servers and a generation.
-fn first_said(pgsvid: &Pgsvid, consumer: &str, generation: u64) -> Value {
+fn first_reported(pgsvid: &Pgsvid, consumer: &str, generation: u64) -> Value {
     pgsvid.wait_for_event(LIMIT, |event| {
         let said = ["rotated", "reload-pending", "not-in-force", "unproven", "still-not-in-force"];
         event["consumer"] == consumer
@@ -224,7 +224,7 @@ fn b36_a_server_is_not_current_by_the_answer_of_another_one() {
     setup.configure(&tables(""));
     let pgsvid = setup.spawn_leaving_out(&FLAGS);
     current(&pgsvid, "main", 0);
-    let said = first_said(&pgsvid, "other", 0);
+    let said = first_reported(&pgsvid, "other", 0);
     assert_eq!(
         (&said["event"], &said["verdict"]),
         (&"reload-pending".into(), &"unreachable".into())
@@ -240,7 +240,7 @@ fn b36_a_server_is_not_current_by_the_answer_of_another_one() {
     other.sighup();
     setup.agent.rotate().unwrap();
     current(&pgsvid, "main", 2);
-    assert_eq!(first_said(&pgsvid, "other", 2)["event"], "not-in-force");
+    assert_eq!(first_reported(&pgsvid, "other", 2)["event"], "not-in-force");
     eventually(LIMIT, "it is known", || status(&setup)["consumers"][1]["verdict"] == "unreachable");
     let configuration = setup.other.join("pgsvid.toml");
     let arguments = ["check", "--format", "json", "--config", configuration.to_str().unwrap()];
@@ -257,5 +257,5 @@ fn b36_a_server_is_not_current_by_the_answer_of_another_one() {
     other.stop(Mode::Fast);
     setup.agent.rotate().unwrap();
     current(&pgsvid, "main", 3);
-    assert_ne!(first_said(&pgsvid, "other", 3)["event"], "rotated");
+    assert_ne!(first_reported(&pgsvid, "other", 3)["event"], "rotated");
 }

@@ -237,7 +237,7 @@ fn f23_a_curve_that_clients_do_not_offer_either_is_an_alarm() {
 
 /// What cannot be seen by a handshake may be seen in the files: no all-clear then.
 #[test]
-fn f24_files_that_cannot_have_been_loaded_are_told_without_a_handshake() {
+fn f24_files_that_cannot_have_been_loaded_are_reported_without_a_handshake() {
     let setup = with(CBC);
     let pgsvid = start(&setup);
     assert_eq!(pgsvid.rotated(1)["verdict"], "unverifiable");

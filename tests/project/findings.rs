@@ -90,7 +90,7 @@ fn the_page_of_findings_lists_every_code() {
     for code in Code::ALL {
         let places = uses.get(&format!("{code:?}")).into_iter().flatten().copied();
         let places = places.collect::<Vec<_>>().join(", ");
-        writeln!(table, "| `{code}` | {} | {places} |", code.says()).unwrap();
+        writeln!(table, "| `{code}` | {} | {places} |", code.meaning()).unwrap();
     }
     generated::is_current("docs/findings.md", "findings", &table);
 }

@@ -9,6 +9,7 @@ mod documentation;
 mod drivers;
 mod events;
 mod fault_rows;
+mod figures;
 mod findings;
 mod generated;
 mod links;

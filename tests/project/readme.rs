@@ -64,10 +64,15 @@ fn a_database_and_a_client_by_the_commands_of_the_readme() {
         let mut codes = readme.split('`').filter(|code| code.starts_with(begins));
         codes.next().unwrap_or_else(|| panic!("the README has {begins}")).to_owned()
     };
-    cluster.sql("postgres", "postgres", &code("CREATE ROLE dbclient"));
     let hba = std::fs::read_to_string(cluster.data_directory().join("pg_hba.conf")).unwrap();
     cluster.write_file("pg_hba.conf", &format!("{}\n{hba}", code("hostssl products")));
-    cluster.sighup();
+    let psql = readme.lines().find(|line| line.starts_with("sudo -u postgres psql")).unwrap();
+    let statements: Vec<_> =
+        psql.split("-c '").skip(1).map(|text| text.trim_end_matches("' ")).collect();
+    assert_eq!(statements.len(), 3, "{psql}");
+    for statement in statements {
+        cluster.sql("postgres", "postgres", statement.trim_end_matches('\''));
+    }
 
     let mut run = step("run");
     assert_eq!(run.pop().as_deref(), Some("/etc/pgsvid/client.toml"));

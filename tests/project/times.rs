@@ -238,6 +238,52 @@ fn the_page_of_limits_is_that_of_the_sources() {
     generated::is_current("docs/configuration.md", "limits", &table("limit", LIMITS));
 }
 
+const FILES: &str = "src/source/files/mod.rs";
+const ALARM: &str = "src/daemon/alarm.rs";
+const HELD: &str = "src/status/mod.rs";
+
+/// A sentence of a page: the page, the text with `{}` for each constant, and the file and name of each.
+type Sentence = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+const SENTENCES: &[Sentence] = &[
+    (
+        "docs/certificates.md",
+        "once none of them has changed for {} ({} on NFS, FUSE and the like)",
+        &[(FILES, "SETTLE"), (FILES, "SETTLE_SILENT")],
+    ),
+    ("docs/certificates.md", "pgsvid looks at them every {}", &[(FILES, "LOOK_SILENT")]),
+    (
+        "docs/certificates.md",
+        "do not fit together for {} (before the first set: {})",
+        &[(FILES, "PATIENCE"), (FILES, "PATIENCE_FIRST")],
+    ),
+    (
+        "docs/certificates.md",
+        "a twentieth of the life later, at least {} and at most {}",
+        &[(HELD, "SHORTEST_DELAY"), (HELD, "LONGEST_DELAY_OF_FILES")],
+    ),
+    (
+        "docs/certificates.md",
+        "{} of the time between the expected renewal and the expiry are left, and at the expiry",
+        &[(ALARM, "LEFT_OF_RENEWAL")],
+    ),
+    ("docs/hooks.md", "it still exists {} after the signal", &[("src/hooks/runner.rs", "WATCHED")]),
+    ("docs/hooks.md", "and SIGKILL {} later", &[("src/parent/hook_run.rs", "GRACE")]),
+    ("docs/hooks.md", "set by more than {} after", &[("src/hooks/pid_file.rs", "SLACK")]),
+];
+
+#[test]
+fn times_in_sentences_are_those_of_the_sources() {
+    for (page, sentence, constants) in SENTENCES {
+        let text = crate::documentation::read(page);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut wanted = (*sentence).to_owned();
+        for (file, name) in *constants {
+            wanted = wanted.replacen("{}", &constant(file, name), 1);
+        }
+        assert!(text.contains(&wanted), "{page} does not say: {wanted}");
+    }
+}
+
 fn table(unit: &str, rows: &[Row]) -> String {
     let mut table = format!("| what | {unit} |\n|---|---|\n");
     for Row(what, text, constants) in rows {

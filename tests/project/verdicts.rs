@@ -29,7 +29,7 @@ fn the_page_of_verdicts_has_events_levels_and_findings_of_the_code() {
         let level = levels[&event].iter().copied().collect::<Vec<_>>().join(", ");
         let name = format!("verdict-{verdict}");
         let code = Code::ALL.iter().find(|code| code.name() == name).expect("each has a finding");
-        let says = code.says();
+        let says = code.meaning();
         writeln!(table, "| [`{verdict}`](#{verdict}) | {says} | `{event}` | {level} | `{code}` |")
             .unwrap();
     }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const LEFT: [&str; 0] = [];
 
 /// Archaic words, and words that say that a person is a man or a woman. The remedy is in the second place.
-const WORDS: [(&str, &str); 23] = [
+const WORDS: [(&str, &str); 24] = [
+    ("anew", "again, or over"),
     ("whoever", "anyone who, or the one who"),
     ("whom", "who, which, or name the person or program"),
     ("mend", "fix"),
@@ -188,4 +189,39 @@ fn words_are_found_in_comments_and_strings_and_not_in_code() {
         assert_eq!(count(text), faults, "{text}");
     }
     assert_eq!(prose("let a;\n// b\n").lines().count(), 2, "lines keep their numbers");
+}
+
+/// Verbs and adverbs that a test name has no room for, with the plain words.
+const NOT_IN_NAMES: [(&str, &str); 6] = [
+    ("told", "reported, distinguished, or notified"),
+    ("said", "reported, or logged"),
+    ("whatever", "with any, or every"),
+    ("anew", "again, or re-"),
+    ("however", "in every, or any number of"),
+    ("dialled", "connected to"),
+];
+
+#[test]
+fn test_names_are_plain_sentences() {
+    let sources = ["tests", "src", "crates"].map(|directory| {
+        crate::documentation::files_with("rs", &crate::documentation::root().join(directory))
+    });
+    let mut names = 0;
+    let mut faults = Vec::new();
+    for path in sources.concat() {
+        let text = fs::read_to_string(&path).unwrap();
+        // After the attribute there may be others, and `async`.
+        for test in text.split("test]\n").skip(1) {
+            let Some((_, rest)) = test.split_once("fn ") else { continue };
+            let name = rest.split('(').next().unwrap();
+            names += 1;
+            for (word, instead) in NOT_IN_NAMES {
+                if name.split('_').any(|part| part == word) {
+                    faults.push(format!("{}: {name}: not {word:?}, but {instead}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(names > 1000, "{names} names are read");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

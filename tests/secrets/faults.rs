@@ -14,7 +14,7 @@ fn usual() -> World {
 }
 
 #[test]
-fn v10_v15_whatever_the_api_server_answers_is_told_and_once_it_works_the_newest_set_is_written() {
+fn v10_v15_every_error_of_the_api_server_is_reported_and_once_it_works_the_newest_set_is_written() {
     for (fault, code) in [
         (Fault::Status(500), "kubernetes-failing"),
         (Fault::Status(429), "kubernetes-failing"),
@@ -78,7 +78,7 @@ fn v08_without_rights_the_finding_holds_the_yaml_that_grants_them() {
 }
 
 #[test]
-fn v08_v15_a_secret_that_cannot_be_watched_is_told_and_read_more_often() {
+fn v08_v15_a_secret_that_cannot_be_watched_is_reported_and_read_more_often() {
     for (status, code) in [(403, "secret-forbidden"), (500, "secret-unwatched")] {
         let world = usual();
         world.server.fault(Fault::Watches(status));

@@ -115,7 +115,7 @@ fn v04_a_secret_that_is_changed_without_end_is_contested() {
 }
 
 #[test]
-fn v17_a_field_whose_password_cannot_be_read_is_told_and_written_once_it_can() {
+fn v17_a_field_whose_password_cannot_be_read_is_reported_and_written_once_it_can() {
     let world = World::new();
     let password = world.files.join("password");
     world.configure(&format!(

@@ -89,7 +89,7 @@ const LONGEST: usize = 1000;
 /// How to create the entry of a workload again: the advice, and the command. `None` instead of a command that is longer than
 /// 1000 bytes, because of its names.
 #[must_use]
-pub fn again<'a>(
+pub fn recreate_command<'a>(
     spiffe_id: &str,
     uid: u32,
     dns_names: impl IntoIterator<Item = &'a str>,
@@ -116,8 +116,8 @@ mod tests {
             "-spiffeID spiffe://example.org/db -selector unix:uid:26 -dns a.example -dns \"b's\""
         ), "{command}");
         let id = "spiffe://example.org/".to_owned() + &"x".repeat(2000);
-        assert_eq!(again(&id, 26, ["a"]).1, None);
-        let (_, command) = again("spiffe://example.org/db", 26, ["a"]);
+        assert_eq!(recreate_command(&id, 26, ["a"]).1, None);
+        let (_, command) = recreate_command("spiffe://example.org/db", 26, ["a"]);
         assert!(command.unwrap().ends_with("unix:uid:26 -dns a"));
         let command = add_dns_name("spiffe://example.org/db", "$(rm)");
         assert!(command.contains("-dns '$(rm)'; }"), "{command}");

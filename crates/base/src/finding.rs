@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 pub enum Severity {
     /// Nothing is wrong.
     Ok,
-    /// It could not be examined; the text says why.
+    /// The check was not made; `text` has the reason.
     Skipped,
     /// It works, but will cause trouble.
     Warning,
@@ -46,7 +46,7 @@ pub struct Finding {
     pub code: Code,
     /// How serious it is.
     pub severity: Severity,
-    /// The path, setting or state that it is about, if two findings with this code can differ by it.
+    /// The path, setting or state that it is about, if it distinguishes two findings with the same code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// The result. It names the object.
@@ -126,8 +126,8 @@ impl Finding {
         self
     }
 
-    /// Sets the command of the remedy, which is printed alone on its line where there is room. The remedy gets it if it does
-    /// not contain it yet.
+    /// Sets the command of the remedy, which is printed alone on its line where there is room. Appends the command to the remedy
+    /// unless it is already there.
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         let command = command.into();
@@ -161,7 +161,7 @@ impl Finding {
         self.cause.as_ref().unwrap_or(&self.text)
     }
 
-    /// Takes over the text of another finding as the cause, and its remedy.
+    /// Uses another finding's text as the cause, and its fix.
     #[must_use]
     pub fn because_of(mut self, found: Self) -> Self {
         self.cause = Some(found.text);
@@ -196,7 +196,7 @@ pub fn limited(mut findings: Vec<Finding>, most: usize, kind: &str) -> Vec<Findi
 
 /// The parts of a remedy before and after its command. `None` if the remedy does not contain that command.
 #[must_use]
-pub fn around<'a>(fix: &'a str, command: &str) -> Option<(&'a str, &'a str)> {
+pub fn split_at_command<'a>(fix: &'a str, command: &str) -> Option<(&'a str, &'a str)> {
     let (before, after) = fix.split_once(command)?;
     let before = before.trim_end().trim_end_matches([':', ';', ',']);
     Some((before, after.trim_start_matches([':', ';', ',']).trim()))
@@ -206,7 +206,7 @@ pub fn around<'a>(fix: &'a str, command: &str) -> Option<(&'a str, &'a str)> {
 #[must_use]
 pub fn advice(fix: Option<&str>, command: Option<&str>) -> Option<String> {
     let fix = fix?;
-    let Some((before, after)) = command.and_then(|command| around(fix, command)) else {
+    let Some((before, after)) = command.and_then(|command| split_at_command(fix, command)) else {
         return Some(fix.to_owned());
     };
     let said: Vec<&str> = [before, after].into_iter().filter(|said| !said.is_empty()).collect();
@@ -215,11 +215,11 @@ pub fn advice(fix: Option<&str>, command: Option<&str>) -> Option<String> {
 
 /// Declares the codes: variant, name, and meaning.
 macro_rules! codes {
-    ($($variant:ident, $name:literal, $says:literal;)*) => {
+    ($($variant:ident, $name:literal, $meaning:literal;)*) => {
         /// The kind of thing that was examined. The names are stable: documents, alerts and scripts use them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
-            $(#[doc = $says] $variant,)*
+            $(#[doc = $meaning] $variant,)*
         }
 
         impl Code {
@@ -236,9 +236,9 @@ macro_rules! codes {
 
             /// The meaning, in a sentence without a full stop.
             #[must_use]
-            pub fn says(self) -> &'static str {
+            pub fn meaning(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $says,)*
+                    $(Self::$variant => $meaning,)*
                 }
             }
         }
@@ -263,7 +263,7 @@ codes! {
     MountReadOnly, "mount-read-only", "the published directory is mounted read-only";
     MountNetwork, "mount-network", "the published directory lies on a network file system";
     // Workload API.
-    AgentAnswer, "agent-answer", "the agent answers, and what it offers";
+    AgentAnswer, "agent-answer", "the agent's answer, and the SVIDs offered";
     AgentNotListening, "agent-not-listening", "the agent's socket does not exist, or no process listens there";
     AgentSocketWrong, "agent-socket-wrong", "the file at the agent's path is not a socket";
     AgentSocketForbidden, "agent-socket-forbidden", "pgsvid's user may not use the agent's socket";
@@ -276,7 +276,7 @@ codes! {
     AgentMessageUnreadable, "agent-message-unreadable", "the agent's message cannot be read";
     SvidChoice, "svid-choice", "which of the offered SVIDs pgsvid uses, by `svid.spiffe_id` and `svid.hint`";
     // Files as the source.
-    CertificatesRead, "certificates-read", "the files of `[certificates]` hold one set, and who has written them";
+    CertificatesRead, "certificates-read", "the files of `[certificates]` form one set; their owner";
     CertificatesPolled, "certificates-polled", "the file system of `[certificates]` reports no changes, so pgsvid checks the files at intervals";
     CertificatesExchangeable, "certificates-exchangeable", "other users can replace a file of `[certificates]`, and so choose the certificate and the authorities";
     CertificatesKeyReadable, "certificates-key-readable", "every user can read the private key of `[certificates]`";
@@ -287,7 +287,7 @@ codes! {
     CertificatesFormat, "certificates-format", "a file of `[certificates]` does not hold what PostgreSQL reads: unencrypted PEM";
     CertificatesRevocationLists, "certificates-revocation-lists", "a bundle that PostgreSQL or libpq reads in place holds revocation lists";
     CertificatesPair, "certificates-pair", "the key of `[certificates]` does not belong to the certificate";
-    CertificatesUnsigned, "certificates-not-signed-by-bundle", "the bundle of `[certificates]` does not vouch for the certificate";
+    CertificatesUnsigned, "certificates-not-signed-by-bundle", "no authority in the bundle of `[certificates]` has signed the certificate";
     CertificatesExpired, "certificates-expired", "the certificate of `[certificates]` has expired";
     CertificatesEarly, "certificates-not-yet-valid", "the certificate of `[certificates]` is not valid yet";
     // SVID.
@@ -314,7 +314,7 @@ codes! {
     AuthorityLeftOut, "authority-left-out", "OpenSSL would mistake an authority of the agent's bundle for the one that signed the chain, and refuse the chain; so it is not published";
     SignatureUnchecked, "signature-unchecked", "a signature in the chain, or a key, is of a kind that pgsvid cannot check, so it cannot judge the chain";
     FederatedAuthorities, "federated-authorities", "authorities of other trust domains are published";
-    AuthorityOrder, "authority-order", "a new authority has signed the published leaf, and not every server is proven to have loaded that authority before";
+    AuthorityOrder, "authority-order", "a new authority has signed the published leaf, and pgsvid cannot prove that every server already trusts it";
     // Published files.
     DirectoryMissing, "directory-missing", "the published directory cannot be opened";
     DirectoryShared, "directory-shared", "others may write to the published directory, or rename it";
@@ -336,7 +336,7 @@ codes! {
     // PostgreSQL's TLS files.
     HandshakeTooLarge, "handshake-too-large", "a message of PostgreSQL's TLS handshake is larger than clients accept";
     TlsFilesReadable, "tls-files-readable", "whether PostgreSQL may read the published files, and accepts the key's owner and mode";
-    TlsFilesWithheld, "tls-files-withheld", "pgsvid's sandbox does not let it read files that PostgreSQL's settings name";
+    TlsFilesOutsideSandbox, "tls-files-outside-sandbox", "pgsvid's sandbox does not let it read files that PostgreSQL's settings name";
     TlsFileMissing, "tls-file-missing", "a file that PostgreSQL's settings name does not exist";
     TlsFileOutOfReach, "tls-file-out-of-reach", "a file that PostgreSQL's settings name lies below a directory that pgsvid may not enter";
     TlsFileNotRegular, "tls-file-not-regular", "a file that PostgreSQL's settings name is not a regular file";
@@ -418,7 +418,7 @@ codes! {
     PublishedExpired, "published-certificate-expired", "the served certificate is the published one, but it has expired: no newer one was published";
     LoadedAuthorities, "loaded-authorities", "whether PostgreSQL has loaded the published authorities, as far as a handshake shows";
     ServedValidity, "served-certificate-validity", "whether the served certificate is valid now";
-    ServedChain, "served-certificate-chain", "whether an authority of the bundle vouches for the served certificate";
+    ServedChain, "served-certificate-chain", "whether an authority of the bundle has signed the served certificate";
     ServedName, "served-certificate-name", "whether sslmode=verify-full accepts the served certificate for the host";
     ServerUnreachable, "server-unreachable", "no server answers at the server's address";
     ServerTlsOff, "server-tls-off", "the server has TLS turned off";
@@ -502,11 +502,11 @@ codes! {
     KubernetesServer, "kubernetes-server", "the API server answers, and which user pgsvid is there";
     KubernetesUnreachable, "kubernetes-unreachable", "the API server cannot be reached, or does not answer in time";
     KubernetesNameUnresolved, "kubernetes-name-unresolved", "the API server's name could not be looked up";
-    KubernetesUntrusted, "kubernetes-untrusted", "the certificate authorities of `kubernetes.ca_file` do not vouch for the API server, or it has another name";
+    KubernetesUntrusted, "kubernetes-untrusted", "no certificate authority of `kubernetes.ca_file` has signed the API server's certificate, or the server has another name";
     KubernetesFileUnreadable, "kubernetes-file-unreadable", "the token or the certificate authorities for the API server cannot be read";
     KubernetesUnauthorized, "kubernetes-unauthorized", "the API server does not accept the token";
     KubernetesFailing, "kubernetes-failing", "the API server answers with an error of its own, or is overloaded";
-    KubernetesAnswerUnusable, "kubernetes-answer-unusable", "the answer is none of the Kubernetes API, or longer than pgsvid reads";
+    KubernetesAnswerUnusable, "kubernetes-answer-unusable", "the answer is not a Kubernetes API answer, or is longer than pgsvid reads";
     SecretAccess, "secret-access", "whether pgsvid may read, apply and watch a Secret";
     SecretState, "secret-state", "whether a Secret has the fields that pgsvid writes";
     SecretForbidden, "secret-forbidden", "RBAC does not let pgsvid read, apply, watch or create a Secret";
@@ -516,8 +516,8 @@ codes! {
     SecretImmutable, "secret-immutable", "a Secret is immutable, so its fields can never be changed";
     SecretTooLarge, "secret-too-large", "a Secret would have more than 1 MiB";
     SecretRefused, "secret-refused", "the API server refuses a Secret for another reason, such as an admission policy or a quota";
-    SecretContested, "secret-contested", "somebody changes the fields of a Secret again and again";
-    SecretNotKept, "secret-not-kept", "another replica should write a Secret, and does not";
+    SecretContested, "secret-contested", "another writer keeps changing the fields of a Secret";
+    SecretNotKept, "secret-not-kept", "a Secret is not up to date, and the replica that holds the Lease does not write it";
     SecretAwaitsAuthorities, "secret-awaits-authorities", "a Secret gets no newer certificate until the Secrets with its authorities could be written";
     SecretType, "secret-type", "a Secret exists with another type than the configured one";
     SecretUnwatched, "secret-unwatched", "changes of a Secret are noticed late, because the API server does not keep a watch open";
@@ -547,8 +547,8 @@ codes! {
     IdentMapAdmitsAll, "ident-map-admits-all", "a line of `pg_ident.conf` admits every workload or user as a role";
     IdentExpressionLoose, "ident-expression-loose", "a regular expression of `pg_ident.conf` matches other names too";
     IdentExpressionBroken, "ident-expression-broken", "PostgreSQL cannot compile a regular expression of `pg_ident.conf`";
-    IdentExpressionUntold, "ident-expression-untold", "pgsvid cannot tell which names a regular expression of `pg_ident.conf` admits";
-    IdentExpressionUntried, "ident-expression-untried", "pgsvid could not try which names a regular expression of `pg_ident.conf` matches";
+    IdentExpressionUndetermined, "ident-expression-undetermined", "pgsvid cannot determine which names a regular expression of `pg_ident.conf` admits";
+    IdentExpressionNotTested, "ident-expression-not-tested", "pgsvid could not test which names a regular expression of `pg_ident.conf` matches";
     SuperuserOverSocket, "superuser-over-socket", "whether pgsvid's user, or every user of the machine, may log in over the socket as a superuser";
     SuperuserByCertificate, "superuser-by-certificate", "whether a workload may log in by its certificate as a superuser";
     Roles, "roles", "whether PostgreSQL's files agree with `[[roles]]`";
@@ -571,7 +571,7 @@ codes! {
     LoginFilesNotLoaded, "login-files-not-loaded", "the files let the client in, but PostgreSQL has not loaded them";
     LoginPassword, "login-password", "PostgreSQL asks the role for a password";
     LoginRejected, "login-rejected", "no line of `pg_hba.conf` lets the client in, or a line rejects it or wants a valid client certificate";
-    LoginNameRefused, "login-name-refused", "a line of `pg_hba.conf` decides about the client, and the certificate's name is not the role's, or its map has no line for both";
+    LoginNameRefused, "login-name-refused", "a line of `pg_hba.conf` decides about the client, and the certificate's name does not match the role, or the map has no line that allows it";
     LoginRoleRefused, "login-role-refused", "the client's role does not exist, or may not log in";
     LoginDirectTls, "login-direct-tls", "the server has no direct TLS, which `sslnegotiation=direct` needs";
     LoginNameUnresolved, "login-name-unresolved", "the name of a client's host has no address, or cannot be looked up";
@@ -610,7 +610,7 @@ codes! {
     FileUnreadable, "file-unreadable", "pgsvid cannot read a file, or a part of it";
     InspectionLimited, "inspection-limited", "there are more leaves than pgsvid judges";
     CertificateValidity, "certificate-validity", "whether a certificate is valid now";
-    CertificateChain, "certificate-chain", "whether an authority vouches for the leaf";
+    CertificateChain, "certificate-chain", "whether an authority has signed the leaf";
     IntermediateExpired, "intermediate-expired", "an intermediate certificate has expired";
     AuthorityValidity, "authority-validity", "an authority has expired, or is not valid yet";
     LeafNotFirst, "leaf-not-first", "the leaf is not the first certificate of its file";
@@ -657,7 +657,7 @@ mod tests {
             assert!(seen.insert(name), "{name} comes twice");
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(name.chars().all(plain) && name.len() <= 34, "{name}");
-            let says = code.says();
+            let says = code.meaning();
             assert!(
                 !says.is_empty() && !says.ends_with('.') && !says.contains('|'),
                 "{name}: {says}"

@@ -8,8 +8,8 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
+use super::allowed_uses::AllowedUses;
 use super::certificate::{Certificate, Fingerprint};
-use super::fitness::Fitness;
 use super::issuers::paths;
 use super::openssl::{Available, Facts, Refusal};
 use super::path::{Accepted, Candidates, Usage, has_valid_root};
@@ -80,11 +80,11 @@ fn around<'s, 'a>(
     let (needed, others): (Vec<&Facts<'a>>, Vec<&Facts<'a>>) =
         available.trusted.iter().copied().partition(is_in_path);
     // OpenSSL may find another path, which allows fewer uses.
-    let fitness = Fitness::of_path(path);
+    let allowed_uses = AllowedUses::of_path(path);
     let takes = |trusted: &[&Facts<'a>], at| {
         candidates
             .verify(Available { sent: &sent, trusted }, Usage::Any, at)
-            .is_ok_and(|found| Fitness::of_path(&found.path).is_as_good_as(fitness))
+            .is_ok_and(|found| AllowedUses::of_path(&found.path).is_as_good_as(allowed_uses))
     };
     if !takes(&needed, now) {
         return None;
@@ -92,7 +92,7 @@ fn around<'s, 'a>(
     // The certificates left out must be judged against the set that remains.
     let reserve = candidates.signatures.effort.left() / 2;
     let (needed, others) = (needed.as_slice(), others.as_slice());
-    let trial = Trial { candidates, path, fitness, sent: &sent, needed, others, reserve };
+    let trial = Trial { candidates, path, allowed_uses, sent: &sent, needed, others, reserve };
     let mut left_out = HashSet::new();
     for rival in others {
         if !path.iter().any(|found| found.is_likely_issued_by(rival)) {
@@ -125,7 +125,7 @@ struct Trial<'t, 's, 'a> {
     candidates: &'s Candidates<'a>,
     path: &'t [&'s Facts<'a>],
     /// The uses that the path allows.
-    fitness: Fitness,
+    allowed_uses: AllowedUses,
     sent: &'t [&'s Facts<'a>],
     needed: &'t [&'s Facts<'a>],
     others: &'t [&'s Facts<'a>],
@@ -146,7 +146,7 @@ impl<'s, 'a> Trial<'_, 's, 'a> {
         let available = Available { sent: self.sent, trusted: &trusted };
         let Ok(found) = self.candidates.verify(available, Usage::Any, at) else { return false };
         let found = found.path;
-        if !Fitness::of_path(&found).is_as_good_as(self.fitness) {
+        if !AllowedUses::of_path(&found).is_as_good_as(self.allowed_uses) {
             return false;
         }
         let elsewhere: Vec<_> = found.iter().filter(|found| !self.path.contains(found)).collect();

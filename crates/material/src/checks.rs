@@ -10,9 +10,9 @@ use super::arrangement::{Arrangement, arrange};
 use super::certificate::{Certificate, Fingerprint, MalformedCertificate, certificates};
 use super::identity::{InvalidIdentity, SpiffeId, workload_id};
 use super::key::{PrivateKey, UnusableKey};
-use super::named::Name;
+use super::named::LeafName;
 use super::openssl::{self, Refusal};
-use super::rivals::Index;
+use super::rivals::ForeignAuthoritiesByName;
 use super::validity::CLOCK_SKEW;
 use super::{Expectations, Material, Offer, Policy};
 
@@ -126,9 +126,7 @@ pub enum Rejection {
     #[error("the SVID is valid only from {}", rfc3339(*.0))]
     NotYetValid(SystemTime),
     /// OpenSSL accepts no path from the leaf to a root of the bundle.
-    #[error(
-        "the leaf is not signed through its chain by an authority of the bundle as OpenSSL requires: {0}"
-    )]
+    #[error("OpenSSL finds no path from the leaf to a root of the bundle: {0}")]
     Unsigned(Refusal),
 }
 
@@ -168,11 +166,11 @@ pub(super) fn check(
                 }
             }
             check_expectations(&spiffe_id, expectations)?;
-            Name::Spiffe(spiffe_id)
+            LeafName::Spiffe(spiffe_id)
         }
         Policy::X509 => {
             readable(&leaf)?;
-            Name::of(&leaf)
+            LeafName::of(&leaf)
         }
     };
 
@@ -215,12 +213,12 @@ pub(super) fn check(
         authorities,
         federated: Vec::new(),
         names: OnceLock::new(),
-        federated_index: Index::default(),
+        federated_index: ForeignAuthoritiesByName::default(),
         room: OnceLock::new(),
         left_out,
         not_before: arrangement.accepted.not_before,
         not_after: arrangement.accepted.not_after,
-        fitness: arrangement.accepted.fitness,
+        allowed_uses: arrangement.accepted.allowed_uses,
         users: expectations.users,
     })
 }

@@ -10,7 +10,7 @@ use super::{Material, rivals};
 /// The space that the published authorities take so far, and which they are. Kept between calls, because trust domains are
 /// added one by one, and there may be thousands.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct NameBudget {
     known: HashSet<Fingerprint>,
     /// Digests of the names.
     names: HashSet<Fingerprint>,
@@ -18,7 +18,7 @@ pub(super) struct Room {
     size: usize,
 }
 
-impl Room {
+impl NameBudget {
     fn of<'a>(published: impl Iterator<Item = &'a Certificate>) -> Self {
         let mut room = Self { known: HashSet::new(), names: HashSet::new(), size: 0 };
         for found in published {
@@ -69,7 +69,7 @@ pub(super) fn federate(
             None => free.push(found),
         }
     }
-    let mut room = material.room.take().unwrap_or_else(|| Room::of(material.authorities()));
+    let mut room = material.room.take().unwrap_or_else(|| NameBudget::of(material.authorities()));
     let free = room.take(free);
     // The slot is empty: it was taken out.
     let _ = material.room.set(room);

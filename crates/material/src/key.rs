@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a99_what_follows_the_key_is_left_out_whatever_its_length() {
+    fn a99_bytes_after_the_key_are_left_out_at_any_length() {
         let element = |tag: u8, content: &[u8]| {
             let mut der = vec![tag];
             match content.len() {

@@ -3,6 +3,7 @@
 //! A [`Material`] is built once, from one [`Offer`], and never assembled from two. Everything from outside (a Workload API
 //! message, or the files of an earlier run) passes the same checks.
 
+mod allowed_uses;
 mod arrangement;
 mod blocks;
 mod certificate;
@@ -10,7 +11,6 @@ mod checks;
 mod details;
 mod encoding;
 mod federation;
-mod fitness;
 mod host;
 mod identity;
 pub mod in_place;
@@ -35,23 +35,25 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
+pub use allowed_uses::{AllowedUses, ForbiddenBy, Users};
 pub use certificate::{Certificate, Fingerprint, MalformedCertificate, Serial, certificates};
 pub use checks::{
     LARGEST_BUNDLE, LARGEST_CHAIN, MOST_EXTRA_NAMES, MOST_NAMES, NoRoom, Rejection, leaf_rules,
     size_of_names, validity,
 };
 pub use details::{Details, key_kind};
-pub use encoding::{Flaw, Unloadable};
-pub use fitness::{By, Fitness, Users};
+pub use encoding::{DerError, Unloadable};
 pub use host::names_host;
 pub use identity::{InvalidIdentity, SpiffeId, TrustDomain, unique_identifier, workload_id};
 pub use key::{PrivateKey, UnusableKey};
 pub use name::for_people as name_for_people;
-pub use named::Name;
-pub use names::{Names, Was};
+pub use named::LeafName;
+pub use names::{Changed, Names};
 pub use openssl::{Fault, Refusal, Which};
 pub use path::{Accepted, Usage, verify as verify_path};
-pub use rivals::{Losers, Obstacle, domains_in_each_others_way, in_each_others_way};
+pub use rivals::{
+    ConflictingAuthorities, Obstacle, domains_in_each_others_way, in_each_others_way,
+};
 pub use validity::CLOCK_SKEW;
 pub use warning::Warning;
 
@@ -103,7 +105,7 @@ pub struct Expectations {
 #[derive(Clone)]
 pub struct Material {
     policy: Policy,
-    name: Name,
+    name: LeafName,
     hint: Option<String>,
     leaf: Certificate,
     intermediates: Vec<Certificate>,
@@ -113,14 +115,14 @@ pub struct Material {
     /// The names of our own authorities, built when a foreign authority is compared with them for the first time.
     names: OnceLock<rivals::Names>,
     /// The same for the authorities of other trust domains.
-    federated_index: rivals::Index,
+    federated_index: rivals::ForeignAuthoritiesByName,
     /// How much of a handshake's room is used.
-    room: OnceLock<federation::Room>,
+    room: OnceLock<federation::NameBudget>,
     /// Each with its position among the offered ones.
     left_out: Vec<(usize, Certificate)>,
     not_before: SystemTime,
     not_after: SystemTime,
-    fitness: Fitness,
+    allowed_uses: AllowedUses,
     users: Users,
 }
 
@@ -168,7 +170,7 @@ impl Material {
 
     /// What the leaf is called: its SPIFFE ID, or else its other names.
     #[must_use]
-    pub fn name(&self) -> &Name {
+    pub fn name(&self) -> &LeafName {
         &self.name
     }
 
@@ -232,7 +234,7 @@ impl Material {
         self.names = OnceLock::new();
         self.room = OnceLock::new();
         self.federated.clear();
-        self.federated_index = rivals::Index::default();
+        self.federated_index = rivals::ForeignAuthoritiesByName::default();
         others.retain(|found| !self.is_obstructed_by(found));
         for (at, found) in others.iter().enumerate() {
             self.federated_index.add(at, found);
@@ -267,8 +269,8 @@ impl Material {
 
     /// The uses that the leaf does not allow.
     #[must_use]
-    pub fn fitness(&self) -> Fitness {
-        self.fitness
+    pub fn allowed_uses(&self) -> AllowedUses {
+        self.allowed_uses
     }
 
     /// Whether both would be published as the same bytes.

@@ -7,7 +7,7 @@ use super::identity::{SpiffeId, workload_id};
 
 /// The name of a leaf, for people and for comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub enum LeafName {
     /// An X509-SVID.
     Spiffe(SpiffeId),
     /// Another certificate, by its DNS names.
@@ -16,7 +16,7 @@ pub enum Name {
     Subject(String),
 }
 
-impl Name {
+impl LeafName {
     /// The name of a leaf, which need not be an X509-SVID.
     pub(super) fn of(leaf: &Certificate) -> Self {
         if let [uri] = leaf.uris()
@@ -33,7 +33,7 @@ impl Name {
     /// Whether a leaf has this name. Always false for a name that is only a subject, because many certificates have the same
     /// subject.
     #[must_use]
-    pub fn is_of(&self, leaf: &Certificate) -> bool {
+    pub fn matches(&self, leaf: &Certificate) -> bool {
         match self {
             Self::Spiffe(id) => matches!(leaf.uris(), [uri] if *uri == id.to_string()),
             Self::Dns(names) => leaf.dns_names() == names.as_slice(),
@@ -51,7 +51,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for LeafName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spiffe(id) => write!(f, "{id}"),

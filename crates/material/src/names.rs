@@ -20,7 +20,7 @@ pub struct Names {
 
 /// A value that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Was {
+pub struct Changed {
     /// The value before.
     pub before: String,
     /// The value now.
@@ -72,24 +72,24 @@ impl Names {
 
     /// The SPIFFE ID, if it has changed and both leaves have one.
     #[must_use]
-    pub fn another_identity(&self, before: &Self) -> Option<Was> {
-        let is_told = !before.spiffe_id.is_empty() && !self.spiffe_id.is_empty();
-        another(&before.spiffe_id, &self.spiffe_id).filter(|_| is_told)
+    pub fn identity_change(&self, before: &Self) -> Option<Changed> {
+        let is_reported = !before.spiffe_id.is_empty() && !self.spiffe_id.is_empty();
+        another(&before.spiffe_id, &self.spiffe_id).filter(|_| is_reported)
     }
 
     /// The CN, if it has changed; otherwise the whole subject, if that has changed.
     #[must_use]
-    pub fn another_subject(&self, before: &Self) -> Option<Was> {
+    pub fn subject_change(&self, before: &Self) -> Option<Changed> {
         let name = |names: &Self| names.common_name.as_ref().map(|name| format!("CN={name}"));
         match (name(before), name(self)) {
-            (Some(before), Some(now)) if before != now => Some(Was { before, now }),
+            (Some(before), Some(now)) if before != now => Some(Changed { before, now }),
             _ => another(&before.subject, &self.subject),
         }
     }
 }
 
-fn another(before: &str, now: &str) -> Option<Was> {
-    (before != now).then(|| Was { before: before.to_owned(), now: now.to_owned() })
+fn another(before: &str, now: &str) -> Option<Changed> {
+    (before != now).then(|| Changed { before: before.to_owned(), now: now.to_owned() })
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         Names::of_leaf(&Certificate::first(&svid.to_message().x509_svid).unwrap())
     }
 
-    fn was(found: Option<Was>) -> Option<(String, String)> {
+    fn was(found: Option<Changed>) -> Option<(String, String)> {
         found.map(|was| (was.before, was.now))
     }
 
@@ -125,14 +125,14 @@ mod tests {
     fn f33_a_changed_cn_is_found_and_with_the_same_cn_a_changed_subject() {
         let entry = || Entry::new("spiffe://example.org/db");
         let before = names(&entry().dns("localhost").dns("db"));
-        assert_eq!(was(names(&entry().dns("localhost")).another_subject(&before)), None);
+        assert_eq!(was(names(&entry().dns("localhost")).subject_change(&before)), None);
         let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
         let after = names(&entry().dns("db").dns("localhost"));
-        assert_eq!(was(after.another_subject(&before)), pair("CN=localhost", "CN=db"));
+        assert_eq!(was(after.subject_change(&before)), pair("CN=localhost", "CN=db"));
         let after = names(&entry().dns("localhost").unique_id(true));
-        let (was, now) = was(after.another_subject(&before)).unwrap();
+        let (was, now) = was(after.subject_change(&before)).unwrap();
         assert!(!was.contains("x500UniqueIdentifier") && now.contains("x500UniqueIdentifier"));
         // Without a CN it is the subject that all workloads share.
-        assert!(names(&entry()).another_subject(&before).is_some());
+        assert!(names(&entry()).subject_change(&before).is_some());
     }
 }

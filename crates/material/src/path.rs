@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+use super::allowed_uses::AllowedUses;
 use super::certificate::Certificate;
-use super::fitness::Fitness;
 use super::name::Comparable;
 use super::openssl::{
     Available, Facts, Fault, Purpose, Refusal, Signatures, Which, build, judge, loads_key,
@@ -31,7 +31,7 @@ pub struct Accepted {
     /// Until when OpenSSL accepts it: then a certificate expires, and OpenSSL finds no other in its place.
     pub not_after: SystemTime,
     /// The uses that the leaf does not allow.
-    pub fitness: Fitness,
+    pub allowed_uses: AllowedUses,
 }
 
 /// Judges a leaf as OpenSSL does, which PostgreSQL and libpq use. If authorities of other trust domains must not vouch for the
@@ -125,7 +125,7 @@ impl<'a> Candidates<'a> {
                 Err(Refusal::Certificate { which, fault: Fault::NotForServers }) => {
                     judged(Purpose::Client).map_err(|refusal| match refusal {
                         Refusal::Certificate { fault: Fault::NotForClients, .. } => {
-                            Refusal::Certificate { which, fault: Fault::ForNeither }
+                            Refusal::Certificate { which, fault: Fault::NotForServersOrClients }
                         }
                         other => other,
                     })?;
@@ -154,10 +154,10 @@ impl<'a> Candidates<'a> {
             let Ok(later) = self.verify(available, usage, not_after) else { break };
             not_after = end(&later.path).unwrap_or(most);
         }
-        let fitness = Fitness::of_path(&found.path);
+        let allowed_uses = AllowedUses::of_path(&found.path);
         let starts = found.path.iter().map(|found| found.certificate.not_before());
         let not_before = starts.max().unwrap_or(SystemTime::UNIX_EPOCH);
-        Accepted { not_before, not_after, fitness }
+        Accepted { not_before, not_after, allowed_uses }
     }
 }
 

@@ -95,7 +95,7 @@ impl Names {
 pub fn in_each_others_way<'a>(
     authorities: impl IntoIterator<Item = &'a Certificate>,
 ) -> HashSet<Fingerprint> {
-    let Losers { rivals, unproven } =
+    let ConflictingAuthorities { rivals, unproven } =
         domains_in_each_others_way([authorities.into_iter().collect()]);
     rivals.into_iter().chain(unproven).collect()
 }
@@ -113,7 +113,7 @@ pub enum Obstacle {
 
 /// Authorities that are not to be published beside those that stay.
 #[derive(Debug, Default)]
-pub struct Losers {
+pub struct ConflictingAuthorities {
     /// Those that OpenSSL could take for another one.
     pub rivals: HashSet<Fingerprint>,
     /// Those for which that is unknown: their keys could not be proven, because more have one name than the budget allows.
@@ -124,7 +124,7 @@ pub struct Losers {
 #[must_use]
 pub fn domains_in_each_others_way<'a>(
     domains: impl IntoIterator<Item = Vec<&'a Certificate>>,
-) -> Losers {
+) -> ConflictingAuthorities {
     let mut seen = HashSet::new();
     let mut names: HashMap<Comparable, Vec<(usize, Facts<'_>)>> = HashMap::new();
     let mut domains_seen = 0;
@@ -137,7 +137,7 @@ pub fn domains_in_each_others_way<'a>(
         }
     }
     let proofs = Proofs::of(domains_seen);
-    let mut losers = Losers::default();
+    let mut losers = ConflictingAuthorities::default();
     for of_name in names.into_values().filter(|of_name| of_name.len() > 1) {
         let mut of_name: Vec<(Proof, Facts<'_>)> = of_name
             .into_iter()
@@ -228,7 +228,7 @@ impl<'a> Kept<'a> {
 
 /// The published authorities of other trust domains, by name, each with its position.
 #[derive(Clone, Default)]
-pub(super) struct Index(HashMap<Comparable, Foreign>);
+pub(super) struct ForeignAuthoritiesByName(HashMap<Comparable, Foreign>);
 
 /// Those of one name.
 #[derive(Clone, Default)]
@@ -243,7 +243,7 @@ impl Foreign {
     }
 }
 
-impl Index {
+impl ForeignAuthoritiesByName {
     pub(super) fn add(&mut self, at: usize, found: &Certificate) {
         let Ok(found) = Facts::of(found) else { return };
         let of_name = self.0.entry(found.subject).or_default();
@@ -301,7 +301,7 @@ mod tests {
 
     /// A copy of an authority's name and key identifier, with others of that name before it.
     #[test]
-    fn f57_what_could_not_be_proven_is_told_from_what_could_be_taken_for_another() {
+    fn f57_what_could_not_be_proven_is_distinguished_from_what_could_be_taken_for_another() {
         let genuine = Authority::new("other.org", false).unwrap();
         let twin = |identifier| genuine.twin(identifier).unwrap();
         let copy = twin(KeyIdentifier::Copied);
@@ -322,7 +322,7 @@ mod tests {
 
     /// Renewals of one root come in several trust domains' bundles: their keys are proven once more, within a limit.
     #[test]
-    fn f60_a_root_whose_key_could_not_be_proven_is_told_from_one_with_another_key() {
+    fn f60_a_root_whose_key_could_not_be_proven_is_distinguished_from_one_with_another_key() {
         let genuine = Authority::new("other.org", false).unwrap();
         let renewed = |_| genuine.vouch_for(&genuine, genuine.not_after()).unwrap();
         let renewals: Vec<Certificate> =
@@ -338,7 +338,7 @@ mod tests {
             (MOST_RENEWALS + 1, Some(Obstacle::Unproven), Some(Obstacle::Unproven)),
         ] {
             let published = &published[..count];
-            let mut index = Index::default();
+            let mut index = ForeignAuthoritiesByName::default();
             for (at, found) in published.iter().enumerate() {
                 index.add(at, found);
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::fitness::{By, Fitness};
+use super::allowed_uses::{AllowedUses, ForbiddenBy};
 use super::{Certificate, Material, Policy};
 
 /// A problem that appears later. `Display` gives the problem and its remedy.
@@ -22,9 +22,9 @@ pub enum Warning {
     /// OpenSSL would mistake it for another one of its name.
     AuthorityLeftOut,
     /// A server uses it, but clients will refuse it.
-    NotForServers(By),
+    NotForServers(ForbiddenBy),
     /// A client uses it, but servers will refuse it.
-    NotForClients(By),
+    NotForClients(ForbiddenBy),
 }
 
 impl Warning {
@@ -69,19 +69,19 @@ impl Warning {
                 "an authority of the bundle is not published: OpenSSL would mistake it for the one of the same name that \
                  signed this SVID's chain, and refuse the SVID (it has expired, has another key, or may not sign)"
             }
-            Self::NotForServers(By::Leaf) => {
+            Self::NotForServers(ForbiddenBy::Leaf) => {
                 "the SVID cannot be used for servers: its extended key usage lacks serverAuth, or its nsCertType forbids it. PostgreSQL serves it nevertheless, and \
                  clients with sslmode=verify-ca or verify-full refuse the connection"
             }
-            Self::NotForServers(By::Authority) => {
+            Self::NotForServers(ForbiddenBy::Authority) => {
                 "the SVID may not be used for servers: an authority above it has an extended key usage without serverAuth. PostgreSQL \
                  serves it nevertheless, and clients with sslmode=verify-ca or verify-full refuse the connection"
             }
-            Self::NotForClients(By::Leaf) => {
+            Self::NotForClients(ForbiddenBy::Leaf) => {
                 "the SVID cannot be used for clients: its extended key usage lacks clientAuth, or its nsCertType forbids it, and PostgreSQL refuses it in the \
                  handshake"
             }
-            Self::NotForClients(By::Authority) => {
+            Self::NotForClients(ForbiddenBy::Authority) => {
                 "the SVID may not be used for clients: an authority above it has an extended key usage without clientAuth, and \
                  PostgreSQL refuses it in the handshake"
             }
@@ -111,9 +111,10 @@ impl Warning {
             (Policy::X509, Self::AuthorityLeftOut) => {
                 "take it out of the bundle, or create it again with a name of its own"
             }
-            (Policy::X509, Self::NotForServers(By::Leaf) | Self::NotForClients(By::Leaf)) => {
-                "issue it with both serverAuth and clientAuth, or without an extended key usage"
-            }
+            (
+                Policy::X509,
+                Self::NotForServers(ForbiddenBy::Leaf) | Self::NotForClients(ForbiddenBy::Leaf),
+            ) => "issue it with both serverAuth and clientAuth, or without an extended key usage",
             _ => self.fix(),
         }
     }
@@ -135,11 +136,12 @@ impl Warning {
             Self::AuthorityLeftOut => {
                 "take it out of the trust domain's bundle, or create it again with a name of its own"
             }
-            Self::NotForServers(By::Leaf) | Self::NotForClients(By::Leaf) => {
+            Self::NotForServers(ForbiddenBy::Leaf) | Self::NotForClients(ForbiddenBy::Leaf) => {
                 "issue SVIDs with both serverAuth and clientAuth, or without an extended key usage: SPIRE does the first unless a \
                  CredentialComposer plugin changes it"
             }
-            Self::NotForServers(By::Authority) | Self::NotForClients(By::Authority) => {
+            Self::NotForServers(ForbiddenBy::Authority)
+            | Self::NotForClients(ForbiddenBy::Authority) => {
                 "issue that authority's certificate without an extended key usage, or with both serverAuth and clientAuth"
             }
         }
@@ -180,7 +182,7 @@ pub(super) fn warnings(material: &Material) -> Vec<Warning> {
     if !material.left_out.is_empty() {
         found.push(Warning::AuthorityLeftOut);
     }
-    let Fitness { servers, clients } = material.fitness;
+    let AllowedUses { servers, clients } = material.allowed_uses;
     found.extend(servers.filter(|_| material.users.servers).map(Warning::NotForServers));
     found.extend(clients.filter(|_| material.users.clients).map(Warning::NotForClients));
     found

@@ -51,7 +51,7 @@ impl Builder {
     }
 
     /// Registers a workload. Every caller gets the SVIDs of all entries, in this order. Without
-    /// any, callers are told that no identity was issued.
+    /// any, callers get the answer that no identity was issued.
     #[must_use]
     pub fn entry(mut self, entry: Entry) -> Self {
         self.entries.push(entry);

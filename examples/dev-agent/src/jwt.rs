@@ -18,7 +18,7 @@ use crate::{Entry, Error, clock};
 /// What tonic sends as the answer to `FetchJWTBundles`.
 pub(crate) type JwtBundleStream = UnboundedReceiverStream<Result<JwtBundlesResponse, Status>>;
 
-/// The keys of a trust domain, the newest last, and who is told about them.
+/// The keys of a trust domain, the newest last, and who is notified about them.
 pub(crate) struct JwtAuthority {
     trust_domain: String,
     ttl: Duration,

@@ -22,7 +22,7 @@ use crate::renewal;
 use crate::shared::Shared;
 use crate::streams::{BundleStream, SvidStream};
 
-/// Serves until it is told to stop. The caller then drops the runtime, and with it everything
+/// Serves until it is asked to stop. The caller then drops the runtime, and with it everything
 /// that is still open.
 pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, stop: CancellationToken) {
     let (sender, receiver) = mpsc::unbounded_channel::<io::Result<_>>();

@@ -46,7 +46,7 @@ impl State {
         Ok(state)
     }
 
-    /// What a caller without an entry is told.
+    /// The answer to a caller without an entry.
     pub(crate) fn denied() -> Status {
         Status::permission_denied("no identity issued")
     }

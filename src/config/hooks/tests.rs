@@ -40,7 +40,7 @@ fn a_hook_has_a_command_or_a_signal_and_defaults_for_the_rest() {
 }
 
 #[test]
-fn what_is_no_hook_is_told_by_its_key() {
+fn what_is_no_hook_is_reported_by_its_key() {
     refused("name = 'a'", "hooks.command", "either");
     refused("name = 'a'\ncommand = ['/a']\nsignal = 'HUP'", "hooks.command", "either");
     refused("name = 'a'\ncommand = []", "hooks.command", "empty");

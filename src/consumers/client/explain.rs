@@ -53,7 +53,7 @@ pub(super) fn explain(
         Outcome::Tls(why) => (
             Verdict::ServerUntrusted,
             failure(Code::ServerUntrusted, format!("the client does not trust {server}: {why}"))
-                .fix(format!("see what is served: pgsvid probe {}", argument(&end.name))),
+                .fix(format!("check what is served: pgsvid probe {}", argument(&end.name))),
         ),
         Outcome::TooMuch => (
             Verdict::ServerUntrusted,
@@ -203,7 +203,7 @@ fn line_above(settings: &ClientLogin, leaf: &Certificate) -> String {
 /// The server's answer to the certificate in the handshake (RFC 8446, section 6.2; OpenSSL: `ssl_x509err2alert`).
 fn refused_certificate(end: &End, alert: AlertDescription, material: &Material) -> Finding {
     let server = format!("the server at {}", end.address);
-    if let Some(by) = material.fitness().clients {
+    if let Some(by) = material.allowed_uses().clients {
         let warning = Warning::NotForClients(by);
         return Finding::failure(
             Code::SvidNotForClients,
@@ -256,7 +256,7 @@ fn untrusted(end: &End, distrust: &Distrust) -> Finding {
         let text = format!("the client does not trust the server at {}: {distrust}", end.address);
         Finding::failure(code, text).about(end.address.as_str())
     };
-    let probe = format!("see what is served: pgsvid probe {}", argument(&end.name));
+    let probe = format!("check what is served: pgsvid probe {}", argument(&end.name));
     match distrust {
         Distrust::Name(leaf) => found(Code::ServedName)
             .cause(format!(

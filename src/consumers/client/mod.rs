@@ -195,7 +195,7 @@ impl Client {
             verdict: tried.verdict,
             leaf: material.leaf().fingerprint(),
             findings: Vec::from_iter(tried.finding),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }

@@ -30,7 +30,7 @@ const READ: usize = 64;
 
 /// What the consumer still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owed {
+enum PendingReload {
     Nothing,
     /// The set is in force as far as a check can show, but the consumer was never asked to read it. For some authorities a
     /// check only shows names, so the consumer is asked as soon as possible.
@@ -43,7 +43,7 @@ enum Owed {
 
 /// How the last attempt ended.
 #[derive(Debug)]
-enum Standing {
+enum LastAttempt {
     /// There was none yet.
     New,
     /// Nothing is left to do until the next check is due.
@@ -83,7 +83,7 @@ pub(crate) struct Obstacle {
 
 /// Whether an obstacle was already reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum AlreadyReported {
     Never,
     ForAnotherGeneration,
     Before,
@@ -93,8 +93,8 @@ pub(crate) enum Told {
 pub(crate) struct Delivery<F> {
     /// How often a settled consumer is checked.
     every: Duration,
-    owed: Owed,
-    standing: Standing,
+    pending_reload: PendingReload,
+    standing: LastAttempt,
     next: Option<Instant>,
     /// When it was last asked to reload.
     reloaded: Option<Instant>,
@@ -103,7 +103,7 @@ pub(crate) struct Delivery<F> {
     /// Back-off for asking a consumer that serves the right set, but was never asked.
     ask_again: Backoff,
     verdict: Option<Verdict>,
-    /// The obstacles reported since a set was last in force: several obstacles may appear in turns.
+    /// The obstacles reported since a set was last in force: several obstacles may appear alternately.
     told: Vec<String>,
     /// When a change in the directories of the consumer's files was first seen, since the last attempt.
     changed: Option<Instant>,
@@ -118,8 +118,12 @@ impl<F: Clone + PartialEq> Delivery<F> {
     pub(crate) fn new(every: Duration, as_proof: bool) -> Self {
         Self {
             every,
-            owed: if as_proof { Owed::ReloadAsProof } else { Owed::Reload },
-            standing: Standing::New,
+            pending_reload: if as_proof {
+                PendingReload::ReloadAsProof
+            } else {
+                PendingReload::Reload
+            },
+            standing: LastAttempt::New,
             next: None,
             reloaded: None,
             fresh: false,
@@ -139,44 +143,44 @@ impl<F: Clone + PartialEq> Delivery<F> {
 
     /// Whether the published set was in force at the last check, and nothing is left to do.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self.standing, Standing::Settled)
+        matches!(self.standing, LastAttempt::Settled)
     }
 
     /// Whether the last attempt must be repeated.
     pub(crate) fn is_trying(&self) -> bool {
-        matches!(self.standing, Standing::Trying { .. })
+        matches!(self.standing, LastAttempt::Trying { .. })
     }
 
     /// Whether a published set has not been followed by a reload yet.
     pub(crate) fn owes_reload(&self) -> bool {
-        matches!(self.owed, Owed::Reload | Owed::ReloadAsProof)
+        matches!(self.pending_reload, PendingReload::Reload | PendingReload::ReloadAsProof)
     }
 
     /// Whether a check is only a handshake, without a session with the consumer.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.is_settled() && self.owed == Owed::Nothing
+        self.is_settled() && self.pending_reload == PendingReload::Nothing
     }
 
     /// Whether the consumer must be asked to reload in any case.
     pub(crate) fn is_owed(&self) -> bool {
-        self.owed != Owed::Nothing
+        self.pending_reload != PendingReload::Nothing
     }
 
     /// Whether the consumer serves the right set, but could never be asked to read it.
     pub(crate) fn was_never_asked(&self) -> bool {
-        self.owed == Owed::Asking
+        self.pending_reload == PendingReload::Asking
     }
 
     /// Whether only pgsvid's own reload proves that the set was read.
     pub(crate) fn needs_reload_as_proof(&self) -> bool {
-        self.owed == Owed::ReloadAsProof
+        self.pending_reload == PendingReload::ReloadAsProof
     }
 
     /// Records that the consumer may have read something else than the published set: from now on only pgsvid's own reload is
     /// proof.
     pub(crate) fn distrust(&mut self) {
-        self.owed = Owed::ReloadAsProof;
-        self.standing = Standing::New;
+        self.pending_reload = PendingReload::ReloadAsProof;
+        self.standing = LastAttempt::New;
     }
 
     /// Records that something has changed in the directories of the consumer's files.
@@ -213,9 +217,9 @@ impl<F: Clone + PartialEq> Delivery<F> {
         if published {
             // A check cannot distinguish this set from an earlier one: an authority may have a new key under its old name.
             if before.is_some() || is_full {
-                self.owed = Owed::ReloadAsProof;
-            } else if self.owed != Owed::ReloadAsProof {
-                self.owed = Owed::Reload;
+                self.pending_reload = PendingReload::ReloadAsProof;
+            } else if self.pending_reload != PendingReload::ReloadAsProof {
+                self.pending_reload = PendingReload::Reload;
             }
         }
         if let Some(earliest) = before.or(is_full.then_some(0)) {
@@ -227,12 +231,12 @@ impl<F: Clone + PartialEq> Delivery<F> {
     /// Whether to request a reload now. `news` means that something has changed since the last one.
     pub(crate) fn should_reload(&self, news: bool, now: Instant) -> bool {
         let is_due = || self.reloaded.is_none_or(|at| now.duration_since(at) >= RELOAD_AGAIN);
-        self.owed != Owed::Nothing || (!self.is_settled() && (news || is_due()))
+        self.pending_reload != PendingReload::Nothing || (!self.is_settled() && (news || is_due()))
     }
 
     /// Records that the consumer was asked to reload.
     pub(crate) fn reloaded(&mut self, now: Instant) {
-        self.owed = Owed::Nothing;
+        self.pending_reload = PendingReload::Nothing;
         self.reloaded = Some(now);
     }
 
@@ -241,7 +245,7 @@ impl<F: Clone + PartialEq> Delivery<F> {
         let was_asked = shown.asked == Asked::Yes;
         match shown.verdict {
             // The check is the proof, even if the reload failed, unless a check of an earlier set would have shown the same.
-            Verdict::Current => was_asked || self.owed != Owed::ReloadAsProof,
+            Verdict::Current => was_asked || self.pending_reload != PendingReload::ReloadAsProof,
             Verdict::Unverifiable => was_asked,
             Verdict::Admitted | Verdict::HandedOver | Verdict::Standby => true,
             _ => false,
@@ -253,23 +257,23 @@ impl<F: Clone + PartialEq> Delivery<F> {
     pub(crate) fn settle(&mut self, shown: Shown, is_known: bool, now: Instant) -> bool {
         let before = self.verdict.replace(shown.verdict);
         let routine = self.is_settled() && !self.fresh && before == self.verdict;
-        let asked_before = matches!(self.owed, Owed::Nothing);
-        self.owed =
+        let asked_before = matches!(self.pending_reload, PendingReload::Nothing);
+        self.pending_reload =
             if shown.asked == Asked::Yes || asked_before || shown.verdict != Verdict::Current {
-                Owed::Nothing
+                PendingReload::Nothing
             } else {
-                Owed::Asking
+                PendingReload::Asking
             };
         if shown.verdict == Verdict::Current {
             // The last one belongs to this attempt.
             self.may_have_read.drain(..self.may_have_read.len().saturating_sub(1));
         }
-        self.standing = Standing::Settled;
+        self.standing = LastAttempt::Settled;
         self.told.clear();
         self.eager = 0;
         // A consumer that could not be asked yet is asked as soon as possible: it may have read an earlier set that looks the
         // same, and its settings may name other files at the next reload.
-        let waits = !is_known || self.owed == Owed::Asking;
+        let waits = !is_known || self.pending_reload == PendingReload::Asking;
         let wait = if waits && shown.asked == Asked::NotYet {
             self.ask_again.delay().min(self.every)
         } else {
@@ -285,25 +289,27 @@ impl<F: Clone + PartialEq> Delivery<F> {
         verdict: Verdict,
         obstacle: Obstacle,
         now: Instant,
-    ) -> (Duration, Told) {
+    ) -> (Duration, AlreadyReported) {
         self.verdict = Some(verdict);
         let Obstacle { key, slow, alarm } = obstacle;
-        let mut backoff = match std::mem::replace(&mut self.standing, Standing::New) {
-            Standing::Trying { backoff, slow: before } if before == slow && !self.fresh => backoff,
+        let mut backoff = match std::mem::replace(&mut self.standing, LastAttempt::New) {
+            LastAttempt::Trying { backoff, slow: before } if before == slow && !self.fresh => {
+                backoff
+            }
             _ => {
                 let (first, longest) = if slow { SLOWLY } else { SOON };
                 Backoff::new(first, longest)
             }
         };
         let delay = backoff.delay();
-        self.standing = Standing::Trying { backoff, slow };
+        self.standing = LastAttempt::Trying { backoff, slow };
         self.next = Some(now + delay);
         let told = match (self.told.contains(&key), self.fresh) {
-            (false, _) => Told::Never,
-            (true, true) => Told::ForAnotherGeneration,
-            (true, false) => Told::Before,
+            (false, _) => AlreadyReported::Never,
+            (true, true) => AlreadyReported::ForAnotherGeneration,
+            (true, false) => AlreadyReported::Before,
         };
-        if told == Told::Never {
+        if told == AlreadyReported::Never {
             // An alarm after another obstacle is news, even if it was raised before.
             if alarm {
                 self.told.clear();

@@ -119,28 +119,28 @@ fn what_a_look_cannot_show_takes_a_reload() {
 }
 
 #[test]
-fn an_obstacle_is_told_once_and_again_after_it_was_gone() {
+fn an_obstacle_is_reported_once_and_again_after_it_was_gone() {
     let now = Instant::now();
     let mut delivery = delivery();
     delivery.begin(&1, true);
     let told = |delivery: &mut Delivery<u32>, key: &str| {
         delivery.retry(Verdict::StillOld, obstacle(key), now).1
     };
-    assert_eq!(told(&mut delivery, "a"), Told::Never);
+    assert_eq!(told(&mut delivery, "a"), AlreadyReported::Never);
     delivery.begin(&1, false);
-    assert_eq!(told(&mut delivery, "b"), Told::Never);
+    assert_eq!(told(&mut delivery, "b"), AlreadyReported::Never);
     delivery.begin(&1, false);
     assert_eq!(
         told(&mut delivery, "a"),
-        Told::Before,
-        "two obstacles may show themselves in turns"
+        AlreadyReported::Before,
+        "two obstacles may show themselves alternately"
     );
     delivery.begin(&1, true);
-    assert_eq!(told(&mut delivery, "a"), Told::ForAnotherGeneration);
+    assert_eq!(told(&mut delivery, "a"), AlreadyReported::ForAnotherGeneration);
     delivery.reloaded(now);
     delivery.settle(shown(Verdict::Current, Asked::Yes), true, now);
     delivery.begin(&1, false);
-    assert_eq!(told(&mut delivery, "a"), Told::Never);
+    assert_eq!(told(&mut delivery, "a"), AlreadyReported::Never);
 }
 
 #[test]

@@ -167,7 +167,7 @@ impl Patroni {
             verdict,
             leaf,
             findings: Vec::new(),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }

@@ -42,7 +42,7 @@ impl RestApi {
     #[must_use]
     pub fn is_own(served: &Served, material: &Material) -> bool {
         let authorities = material.own_authorities();
-        material.name().is_of(&served.leaf)
+        material.name().matches(&served.leaf)
             && verify_path(&served.leaf, &served.rest, authorities, Usage::Server, timing::now())
                 .is_ok()
     }

@@ -170,7 +170,7 @@ impl Pgbouncer {
             verdict,
             leaf,
             findings: Vec::new(),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         };
         if !attempt.is_explained() {
@@ -253,7 +253,7 @@ impl Pgbouncer {
             self.combine_concerns();
         }
         let ini = settings.ini();
-        let directories = ini.is_absolute().then(|| watching::way(ini).directories());
+        let directories = ini.is_absolute().then(|| watching::resolve_path(ini).directories());
         let directories: Vec<PathBuf> = directories.into_iter().flatten().collect();
         self.changes.follow([self.pooler.console.host.clone()].into_iter().chain(directories));
         self.known = Some(settings);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::{HANDSHAKES, Pgbouncer, report};
-use crate::consumers::{Attempt, Publication, Unasked};
+use crate::consumers::{Attempt, FollowUp, Publication};
 use crate::finding::Finding;
 use crate::material::Fingerprint;
 use crate::pgbouncer::{Login, ServerSide, Settings};
@@ -54,12 +54,12 @@ impl Shown {
     }
 
     /// What is left to do after an attempt: a login, unless one has already proven this set.
-    pub(super) fn wanted(&self, attempt: &Attempt, publication: &Publication) -> Option<Unasked> {
+    pub(super) fn wanted(&self, attempt: &Attempt, publication: &Publication) -> Option<FollowUp> {
         let is_known = self.state == ServerSide::Current
             && self.last.is_some_and(|(leaf, _)| leaf == attempt.leaf);
         // PgBouncer admits no client with a set that it does not serve.
         let is_due = self.login.is_some() && attempt.verdict == Verdict::Current && !is_known;
-        is_due.then(|| Unasked::Login(publication.clone()))
+        is_due.then(|| FollowUp::Login(publication.clone()))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::login::{self, EarlyLogin, Told};
+use super::login::{self, EarlyLogin, ServerAnswers};
 use super::{ASKING, Postgres, Reload, Seen, report};
 use crate::consumers::Delivery;
-use crate::consumers::attempt::{Lives, OpenSession};
+use crate::consumers::attempt::{Lifetimes, ReloadSession};
 use crate::diagnose;
 use crate::finding::Code;
 use crate::sql::{self, Session, TlsSettings};
@@ -16,7 +16,7 @@ impl Postgres {
     pub(super) async fn reload(
         &mut self,
         delivery: &mut Delivery,
-        lives: Lives,
+        lives: Lifetimes,
     ) -> Result<Reload, sql::Error> {
         self.pulse.step(ASKING, login::LONGEST);
         let session = EarlyLogin::finish(self.login.take(), &self.server.session).await?;
@@ -26,7 +26,7 @@ impl Postgres {
                 session.close().await;
                 return Err(error);
             }
-            return Ok(Reload { signalled: true, unasked: Some(OpenSession { session, lives }) });
+            return Ok(Reload { signalled: true, unasked: Some(ReloadSession { session, lives }) });
         }
         let outcome = self.ask_and_reload(delivery, &session, lives).await;
         session.close().await;
@@ -37,7 +37,7 @@ impl Postgres {
         &mut self,
         delivery: &mut Delivery,
         session: &Session,
-        lives: Lives,
+        lives: Lifetimes,
     ) -> Result<bool, sql::Error> {
         let told = login::ask(session, lives).await?;
         let seen = self.take_note(told);
@@ -70,7 +70,7 @@ impl Postgres {
     pub(in crate::consumers) async fn ask(
         &mut self,
         delivery: &mut Delivery,
-        unasked: OpenSession,
+        unasked: ReloadSession,
     ) {
         self.pulse.step(ASKING, login::LONGEST);
         let place = self.place();
@@ -83,8 +83,8 @@ impl Postgres {
     }
 
     /// Logs what is new in the server's answers, and stores them.
-    pub(super) fn take_note(&mut self, told: Told) -> Seen {
-        let Told { settings, file_errors, sessions, replication, asking } = told;
+    pub(super) fn take_note(&mut self, told: ServerAnswers) -> Seen {
+        let ServerAnswers { settings, file_errors, sessions, replication, asking } = told;
         let files = self.files(&settings);
         self.tell_concerns(&settings, &files, asking);
         if let Some(errors) = file_errors.filter(|errors| *errors != self.file_errors) {

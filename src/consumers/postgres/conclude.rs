@@ -21,11 +21,11 @@ impl Postgres {
         routine: bool,
     ) {
         self.compare_proof(attempt);
-        if attempt.unspoken != self.unspoken {
-            if let Some(unspoken) = &attempt.unspoken {
-                report::unspoken(self.label.as_deref(), unspoken);
+        if attempt.no_common_tls != self.no_common_tls {
+            if let Some(no_common_tls) = &attempt.no_common_tls {
+                report::no_common_tls(self.label.as_deref(), no_common_tls);
             }
-            self.unspoken.clone_from(&attempt.unspoken);
+            self.no_common_tls.clone_from(&attempt.no_common_tls);
         }
         let Publication { material, generation, .. } = publication;
         general::rotated(self.label.as_deref(), attempt, material, *generation, took, routine);
@@ -55,7 +55,7 @@ impl Postgres {
         why_not_newer: Finding,
     ) -> (Trouble, Obstacle) {
         self.unasked = false;
-        self.unspoken = None;
+        self.no_common_tls = None;
         let files = self.known.as_ref().map(|settings| self.files(settings));
         self.changes_of_interest(files.as_ref());
         explain::trouble(attempt, &self.server.session, again, why_not_newer, timing::now())
@@ -70,7 +70,8 @@ impl Postgres {
     fn compare_proof(&mut self, attempt: &Attempt) {
         let Some(proof) = attempt.facts.proof() else { return };
         let before = self.proof.replace(proof);
-        if before.is_some_and(|before| proof < before) && self.unwelcome != self.leaves.published()
+        if before.is_some_and(|before| proof < before)
+            && self.refused_leaf != self.leaves.published()
         {
             report::less_is_proven(self.label.as_deref(), proof, &attempt.facts.address);
         }

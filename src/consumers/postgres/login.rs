@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::consumers::attempt::{Lives, OpenSession};
+use crate::consumers::attempt::{Lifetimes, ReloadSession};
 use crate::sql::{self, Error, HbaRule, Replication, Session, SessionCounts, TlsSettings};
 use crate::timing;
 
@@ -59,7 +59,7 @@ impl EarlyLogin {
 }
 
 /// The server's answers.
-pub(super) struct Told {
+pub(super) struct ServerAnswers {
     pub(super) settings: TlsSettings,
     /// Errors in the files that a reload reads, if the role may see them.
     pub(super) file_errors: Option<Vec<String>>,
@@ -72,7 +72,7 @@ pub(super) struct Told {
 }
 
 /// Queries everything that the role may see.
-pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> {
+pub(super) async fn ask(session: &Session, lives: Lifetimes) -> Result<ServerAnswers, Error> {
     let settings = session.tls_settings().await?;
     let file_errors =
         if settings.may_read_errors { Some(session.file_errors().await?) } else { None };
@@ -92,7 +92,7 @@ pub(super) async fn ask(session: &Session, lives: Lives) -> Result<Told, Error> 
         let views = session.access().await.ok().flatten();
         asking = views.and_then(|views| asks_for_certificates(&views.rules));
     }
-    Ok(Told { settings, file_errors, sessions, replication, asking })
+    Ok(ServerAnswers { settings, file_errors, sessions, replication, asking })
 }
 
 /// The number of the first line that admits nobody without a certificate.
@@ -101,7 +101,7 @@ pub(super) fn asks_for_certificates(rules: &[HbaRule]) -> Option<u32> {
 }
 
 /// The server's answers over a session that is still open, if there are any; closes it.
-pub(super) async fn told(OpenSession { session, lives }: OpenSession) -> Option<Told> {
+pub(super) async fn told(ReloadSession { session, lives }: ReloadSession) -> Option<ServerAnswers> {
     let told = ask(&session, lives).await.ok();
     session.close().await;
     told

@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use super::login;
 use super::{ASKING, Attempt, Postgres, Server};
-use crate::consumers::attempt::OpenSession;
+use crate::consumers::attempt::ReloadSession;
 use crate::diagnose;
 use crate::finding::{Code, Finding, Severity};
 use crate::sql::{Session, TlsSettings};
@@ -54,7 +54,7 @@ impl Postgres {
     /// it delays a smart shutdown.
     pub(super) async fn probe_beside(
         &mut self,
-        unasked: &mut Option<OpenSession>,
+        unasked: &mut Option<ReloadSession>,
         client: Option<&Client>,
     ) -> Option<Facts> {
         if unasked.is_none() {
@@ -111,7 +111,7 @@ impl Postgres {
                 .is_some_and(|object| object.starts_with(diagnose::AT_A_START));
             let uncertain = matches!(
                 found.code,
-                Code::SslSettingSuspect | Code::TlsFilesWithheld | Code::TlsFileOutOfReach
+                Code::SslSettingSuspect | Code::TlsFilesOutsideSandbox | Code::TlsFileOutOfReach
             );
             found.severity == Severity::Failure && !for_a_start_alone && !uncertain
         });
@@ -119,7 +119,8 @@ impl Postgres {
         if let Some(settings) = &self.known {
             findings.extend(diagnose::without_clients(settings, session));
         }
-        attempt.unspoken = Some(diagnose::unspoken(&attempt.facts, self.known.as_ref(), session));
+        attempt.no_common_tls =
+            Some(diagnose::no_common_tls(&attempt.facts, self.known.as_ref(), session));
         attempt.findings = findings;
     }
 
@@ -152,9 +153,9 @@ impl Postgres {
                 &files.parameters,
             ];
             let own = &self.server.viewpoint.directory;
-            let resolved = watching::way(&own.join("file")).end;
+            let resolved = watching::resolve_path(&own.join("file")).end;
             let named = named.into_iter().filter_map(|facts| facts.path.as_deref());
-            let directories = named.flat_map(|path| watching::way(path).directories());
+            let directories = named.flat_map(|path| watching::resolve_path(path).directories());
             // The published directory is watched by the loop in `rotation`.
             paths.extend(
                 directories.filter(|it| !it.starts_with(own) && !it.starts_with(&resolved)),

@@ -20,7 +20,7 @@ use login::EarlyLogin;
 pub use server::Server;
 pub use sessions::SessionSettings;
 
-use super::attempt::{Attempt, OpenSession, ReloadError, Unasked};
+use super::attempt::{Attempt, FollowUp, ReloadError, ReloadSession};
 use super::features;
 use super::leaves::Leaves;
 use super::socket::Socket;
@@ -51,7 +51,7 @@ pub(super) struct Postgres {
     socket: Socket,
     leaves: Leaves,
     /// The leaf that the server refuses as a client's certificate: it is not presented again.
-    unwelcome: Option<Fingerprint>,
+    refused_leaf: Option<Fingerprint>,
     concerns: Vec<Finding>,
     file_errors: Vec<String>,
     /// The number of sessions at the last reload at which the role could see them.
@@ -64,9 +64,9 @@ pub(super) struct Postgres {
     /// When pgsvid started to check: the server cannot have read a leaf before that which was issued later.
     started: SystemTime,
     /// The last handshake in which the server showed a certificate or answered in plaintext.
-    shaken: Option<Shaken>,
+    shaken: Option<HandshakeResult>,
     /// What prevents a handshake, as last reported.
-    unspoken: Option<Finding>,
+    no_common_tls: Option<Finding>,
     /// Whether the set only seems to be in force: before this process started, the server may have read another set that looks
     /// the same.
     unasked: bool,
@@ -77,7 +77,7 @@ pub(super) struct Postgres {
 type Seen = (Files, TlsSettings);
 
 /// A handshake in which the server showed a certificate or answered in plaintext.
-struct Shaken {
+struct HandshakeResult {
     /// The server's further TLS settings at that time, if they were known.
     settings: Option<OtherSettings>,
     /// Whether the handshake showed that the set is in force.
@@ -89,7 +89,7 @@ struct Shaken {
 struct Reload {
     signalled: bool,
     /// The session, if it is still open, to query what has changed.
-    unasked: Option<OpenSession>,
+    unasked: Option<ReloadSession>,
 }
 
 impl Postgres {
@@ -108,7 +108,7 @@ impl Postgres {
             changes,
             socket,
             leaves: Leaves::default(),
-            unwelcome: None,
+            refused_leaf: None,
             concerns: Vec::new(),
             file_errors: Vec::new(),
             sessions: None,
@@ -117,7 +117,7 @@ impl Postgres {
             proof: None,
             started: timing::now(),
             shaken: None,
-            unspoken: None,
+            no_common_tls: None,
             unasked: false,
             pulse,
             label,
@@ -138,7 +138,7 @@ impl Postgres {
     /// A sentence that says what is not proven, although the server serves the right set: it may have read a set that only
     /// looks the same, with another authority under one of the names.
     pub(super) fn unproven(&self) -> Option<&'static str> {
-        if self.unspoken.is_some() {
+        if self.no_common_tls.is_some() {
             return Some(report::UNSPOKEN);
         }
         self.unasked.then_some(report::UNASKED)
@@ -195,7 +195,7 @@ impl Postgres {
         let place = self.place();
         // A server that refuses the leaf for reasons of its own would log each refusal, so the leaf is not presented again.
         let mut client = Client::of(material, timing::now())
-            .filter(|_| self.unwelcome != self.leaves.published());
+            .filter(|_| self.refused_leaf != self.leaves.published());
         let mut facts = self.probe_beside(&mut unasked, client.as_ref()).await;
         let mut verify = begun.elapsed();
         let out_of_reach = self.is_out_of_reach();
@@ -225,7 +225,7 @@ impl Postgres {
         let (clients, before) = (self.clients(), expected.clients);
         if clients != before {
             // The server may have refused the leaf because of its settings at that time.
-            self.unwelcome = None;
+            self.refused_leaf = None;
         }
         expected.clients = clients;
         if self.place() != place || (clients.asks && !before.asks) {
@@ -247,7 +247,7 @@ impl Postgres {
         }
         let leaf = expected.leaf;
         let facts = facts.unwrap_or_else(nowhere);
-        let (findings, unspoken) = (Vec::new(), None);
+        let (findings, no_common_tls) = (Vec::new(), None);
         let reload_error = error.map(ReloadError::Session);
         let mut attempt = Attempt {
             reload,
@@ -257,10 +257,10 @@ impl Postgres {
             verdict,
             leaf,
             findings,
-            unspoken,
-            unasked: unasked.map(|session| Unasked::Session(Box::new(session))),
+            no_common_tls,
+            unasked: unasked.map(|session| FollowUp::Session(Box::new(session))),
         };
-        if attempt.is_unspoken() {
+        if attempt.has_no_common_tls() {
             self.look_without_handshake(&mut attempt).await;
         }
         if !attempt.is_explained() {
@@ -277,7 +277,7 @@ impl Postgres {
         let answer = facts.map(|facts| &facts.answer);
         if let Some(verify::Answer::Served(_) | verify::Answer::Plaintext) = answer {
             let in_force = verdict == Verdict::Current;
-            self.shaken = Some(Shaken { settings: self.others(), in_force });
+            self.shaken = Some(HandshakeResult { settings: self.others(), in_force });
         }
         let is_alert = matches!(answer, Some(verify::Answer::Refused(_)));
         let Some(before) = self.shaken.take_if(|_| is_alert && verdict == Verdict::Unverifiable)
@@ -320,8 +320,8 @@ impl Postgres {
             && let Reception::Refused(alert) = served.reception
             && !served.reception.denies_the_authorities(revocation)
         {
-            report::unwelcome(self.label.as_deref(), alert);
-            self.unwelcome = self.leaves.published();
+            report::log_certificate_refused(self.label.as_deref(), alert);
+            self.refused_leaf = self.leaves.published();
         }
     }
 }

@@ -45,9 +45,9 @@ pub(super) const UNSPOKEN: &str =
     "PostgreSQL ends the TLS handshake before it shows a certificate: what it serves is not proven";
 
 /// The set was handed over, but no handshake can show the result.
-pub(super) fn unspoken(consumer: Option<&str>, unspoken: &Finding) {
-    let (code, cause) = (unspoken.code, unspoken.cause.as_deref());
-    let (fix, command) = (unspoken.advice(), unspoken.command.as_deref());
+pub(super) fn no_common_tls(consumer: Option<&str>, no_common_tls: &Finding) {
+    let (code, cause) = (no_common_tls.code, no_common_tls.cause.as_deref());
+    let (fix, command) = (no_common_tls.advice(), no_common_tls.command.as_deref());
     warn!(event = "handshake-refused", consumer, %code, cause, fix, command, "{UNSPOKEN}");
 }
 
@@ -132,7 +132,7 @@ pub(super) fn less_is_proven(consumer: Option<&str>, proof: Proof, address: &str
 }
 
 /// The server refuses the published leaf as a client's certificate, but not because of its authority.
-pub(super) fn unwelcome(consumer: Option<&str>, alert: AlertDescription) {
+pub(super) fn log_certificate_refused(consumer: Option<&str>, alert: AlertDescription) {
     warn!(
         event = "leaf-refused-as-client",
         consumer,

@@ -35,7 +35,7 @@ impl Server {
     /// password is read.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
         let password = self.session.password_file.iter();
-        let password = password.flat_map(|path| watching::way(path).directories());
+        let password = password.flat_map(|path| watching::resolve_path(path).directories());
         [self.session.host.clone()].into_iter().chain(password).collect()
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::login::{self, Told};
+use super::login::{self, ServerAnswers};
 use super::{ASKING, Postgres};
-use crate::consumers::attempt::{Lives, OpenSession};
+use crate::consumers::attempt::{Lifetimes, ReloadSession};
 use crate::diagnose;
 use crate::finding::{Code, Finding};
 use crate::sql::{self, EndedSession, Session, TlsSettings};
@@ -37,7 +37,7 @@ pub(super) struct Outliving {
     /// The longest life of pgsvid's own leaves so far: a leaf lives shorter if its authority expires soon.
     longest: Duration,
     client: Duration,
-    pace: Pace,
+    pace: SessionEndLimit,
     /// What the role lacks, as far as it is known.
     pub(super) rights: Option<Finding>,
     /// What keeps sessions from being ended, as last reported.
@@ -48,15 +48,15 @@ pub(super) struct Outliving {
 
 impl Outliving {
     /// The lifetimes of certificates, if pgsvid's present leaf lives for `own`.
-    fn lives(&mut self, settings: &SessionSettings, own: Duration) -> Lives {
+    fn lives(&mut self, settings: &SessionSettings, own: Duration) -> Lifetimes {
         self.longest = own.max(self.longest);
         self.client = settings.life.unwrap_or(self.longest);
-        Lives { own, client: self.client }
+        Lifetimes { own, client: self.client }
     }
 }
 
 impl Postgres {
-    pub(super) fn lives(&mut self, own: Duration) -> Lives {
+    pub(super) fn lives(&mut self, own: Duration) -> Lifetimes {
         self.outliving.lives(&self.server.sessions, own)
     }
 
@@ -75,15 +75,15 @@ impl Postgres {
     pub(super) async fn session_to_end_others(
         &self,
         verdict: Verdict,
-        lives: Lives,
-    ) -> Option<OpenSession> {
+        lives: Lifetimes,
+    ) -> Option<ReloadSession> {
         self.server.sessions.end_after?;
         if !verdict.is_final() {
             return None;
         }
         self.pulse.step(ASKING, login::LONGEST);
         match Session::connect_briefly(&self.server.session).await {
-            Ok(session) => Some(OpenSession { session, lives }),
+            Ok(session) => Some(ReloadSession { session, lives }),
             Err(error) => {
                 debug!(%error, "cannot look for sessions that have outlived their certificate");
                 None
@@ -92,14 +92,18 @@ impl Postgres {
     }
 
     /// The server's answers, if there are any; closes the session. `proven` means that the published set is in force.
-    pub(super) async fn hear(&mut self, unasked: OpenSession, proven: bool) -> Option<Told> {
+    pub(super) async fn hear(
+        &mut self,
+        unasked: ReloadSession,
+        proven: bool,
+    ) -> Option<ServerAnswers> {
         if proven {
             self.end_sessions(&unasked).await;
         }
         login::told(unasked).await
     }
 
-    async fn end_sessions(&mut self, OpenSession { session, lives }: &OpenSession) {
+    async fn end_sessions(&mut self, ReloadSession { session, lives }: &ReloadSession) {
         let Some(after) = self.server.sessions.end_after else { return };
         let now = Instant::now();
         let most = self.outliving.pace.allowed(now);
@@ -160,12 +164,12 @@ fn is_about_rights(found: &Finding) -> bool {
 
 /// Limits how many sessions are ended in one [`PERIOD`].
 #[derive(Debug, Default)]
-struct Pace {
+struct SessionEndLimit {
     begun: Option<Instant>,
     used: u32,
 }
 
-impl Pace {
+impl SessionEndLimit {
     fn allowed(&mut self, now: Instant) -> u32 {
         if self.begun.is_none_or(|begun| now.duration_since(begun) >= PERIOD) {
             *self = Self { begun: Some(now), used: 0 };
@@ -197,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s07_at_most_sixty_sessions_a_minute_are_ended() {
-        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let (mut pace, begun) = (SessionEndLimit::default(), Instant::now());
         assert_eq!(pace.allowed(begun), MOST);
         pace.used(MOST - 1);
         assert_eq!(pace.allowed(begun + PERIOD / 2), 1);

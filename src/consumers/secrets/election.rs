@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(election.judge(Some(&lease), at(9)), Move::Wait);
             assert_eq!(election.judge(Some(&lease), at(10)), Move::Take);
         }
-        // Each renewal begins anew.
+        // Each renewal starts over.
         assert_eq!(election.judge(Some(&held("a", "1")), at(0)), Move::Wait);
         assert_eq!(election.judge(Some(&held("a", "2")), at(9)), Move::Wait);
         assert_eq!(election.judge(Some(&held("a", "2")), at(18)), Move::Wait);

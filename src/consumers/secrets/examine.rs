@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::judge::{Step, doubts, judge};
+use super::judge::{Step, judge, latent_problems};
 use super::settings::{Secrets as Settings, Target};
 use super::{Secrets, explain, rights};
 use crate::consumers::Publication;
@@ -54,13 +54,16 @@ pub(crate) async fn examine(settings: &Settings, material: Option<Material>) -> 
             }
             Ok(live) => {
                 let manager = &settings.kubernetes.field_manager;
-                let doubts = live.as_ref().map(|live| doubts(target, live, manager));
+                let latent_problems =
+                    live.as_ref().map(|live| latent_problems(target, live, manager));
                 let state = state(&mut secrets, at, publication.as_ref(), live).await;
                 // A failure says it already.
                 let is_ok = state.severity == Severity::Ok;
                 found.push(state);
-                let doubts = doubts.into_iter().flatten().filter(|_| is_ok);
-                found.extend(doubts.map(|doubt| explain::doubted(target, &doubt)));
+                let latent_problems = latent_problems.into_iter().flatten().filter(|_| is_ok);
+                found.extend(
+                    latent_problems.map(|latent_problem| explain::doubted(target, &latent_problem)),
+                );
             }
         }
     }
@@ -98,7 +101,7 @@ async fn state(
     };
     let wanted = match secrets.wanted(at, publication, Vec::new()).await {
         Ok(wanted) => wanted,
-        Err(error) => return explain::unmade(&error),
+        Err(error) => return explain::field_not_made(&error),
     };
     let manager = secrets.settings.kubernetes.field_manager.clone();
     match judge(&target, &wanted, live.as_ref(), &manager) {

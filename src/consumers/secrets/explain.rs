@@ -4,7 +4,7 @@
 
 use super::contest::Writer;
 use super::follow::Fault;
-use super::judge::Doubt;
+use super::judge::LatentProblem;
 use super::kept::Lack;
 use super::rights::{forbidden, lacking};
 use super::settings::{Secrets, Target};
@@ -147,11 +147,11 @@ pub(super) fn not_kept(settings: &Secrets, at: usize, lack: &Lack, holder: &str)
     let found = if holder.is_empty() {
         found
             .cause(format!("nobody writes by the Lease {namespace}/{name} at the moment"))
-            .fix("see what the other replicas say, and who has the Lease")
+            .fix("check what the other replicas say, and who has the Lease")
     } else {
         let holder = shown(holder);
         found.cause(format!("{holder} has the Lease {namespace}/{name}")).fix(format!(
-            "see what {holder} says; if it is no replica of this configuration, set another lease.name here"
+            "check what {holder} says; if it is no replica of this configuration, set another lease.name here"
         ))
     };
     found.command(format!("kubectl -n {namespace} get lease {name} -o yaml"))
@@ -179,15 +179,15 @@ pub(super) async fn unwatched(
 }
 
 /// The Secret holds the set, and something will keep the next one from it, or readers from it.
-pub(super) fn doubted(target: &Target, doubt: &Doubt) -> Finding {
+pub(super) fn doubted(target: &Target, latent_problem: &LatentProblem) -> Finding {
     let it = target.shown();
     let next = |code, why: &str| {
         let text =
             format!("the Secret {it} holds the set, but the next one cannot be written: {why}");
         Finding::warning(code, text).about(it.as_str())
     };
-    match doubt {
-        Doubt::Kind(kind) => {
+    match latent_problem {
+        LatentProblem::Kind(kind) => {
             let text =
                 format!("the Secret {it} has the type {}, and not {}", shown(kind), target.kind);
             let found = Finding::warning(Code::SecretType, text)
@@ -199,11 +199,11 @@ pub(super) fn doubted(target: &Target, doubt: &Doubt) -> Finding {
                 found.fix("delete it, and create it again with the configured type; or correct the type in its [[secrets]] table")
             }
         }
-        Doubt::Immutable => {
+        LatentProblem::Immutable => {
             let Finding { fix, cause, command, .. } = immutable(target);
             Finding { fix, cause, command, ..next(Code::SecretImmutable, "it is immutable") }
         }
-        Doubt::Owned(by) => {
+        LatentProblem::Owned(by) => {
             let by = shown(&by.join(", "));
             next(Code::SecretOwnedByAnother, &format!("{by} applies the same fields"))
                 .cause("pgsvid does not undo what another manager applies")
@@ -224,7 +224,7 @@ pub(super) fn awaits_authorities(target: &Target) -> Finding {
 }
 
 /// A field that cannot be made.
-pub(super) fn unmade(error: &publish::Error) -> Finding {
+pub(super) fn field_not_made(error: &publish::Error) -> Finding {
     let found = Finding::failure(
         Code::SecretFieldUnavailable,
         "the Secrets are not written, because a field cannot be made",
@@ -261,7 +261,7 @@ pub(super) async fn failed(
             Ok(verbs) if verbs.is_empty() => found(Code::SecretRefused, format!("the API server refuses the Secret {it}"))
                 .fix("RBAC lets pgsvid write it; see the quota of the namespace, and the admission policies of the cluster"),
             Err(_) => found(Code::SecretForbidden, format!("the API server refuses the Secret {it}"))
-                .fix("see whether pgsvid has the rights that pgsvid setup rbac prints: the API server does not say which it lacks"),
+                .fix("check whether pgsvid has the rights that pgsvid setup rbac prints: the API server does not say which it lacks"),
             Ok(verbs) => {
                 let found = forbidden(client, settings, target, &verbs).await;
                 found.cause(refusal.to_string())

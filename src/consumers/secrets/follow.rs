@@ -16,11 +16,11 @@ use crate::timing::Backoff;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A watch that has lasted so long has not failed at once.
 const LASTED: Duration = Duration::from_secs(60);
-/// Shortest pause between two events: a server that sends them without end costs no more than this.
+/// Shortest pause between two events: a server that keeps sending them costs no more than this.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many versions of a Secret are known as pgsvid's own, or as seen.
 const KNOWN: usize = 16;
-/// How often a watch may fail in a row before that is told.
+/// How often a watch may fail in a row before that is reported.
 const TRIES: u32 = 4;
 /// A watch that is open for so long works.
 const HELD: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ impl Fault {
         Self { is_refused: error.status() == Some(403), cause: error.to_string(), tries: 0 }
     }
 
-    fn is_told(&self) -> bool {
+    fn is_reported(&self) -> bool {
         self.is_refused || self.tries >= TRIES
     }
 }
@@ -141,7 +141,7 @@ impl Following {
 
     /// Why changes of a Secret are not noticed at once; `None` if they are.
     pub(super) fn fault(&self, at: usize) -> Option<Fault> {
-        self.seen.borrow()[at].fault.clone().filter(Fault::is_told)
+        self.seen.borrow()[at].fault.clone().filter(Fault::is_reported)
     }
 
     /// How soon the Secrets are read again because one of them is not watched; `None` if all are.
@@ -170,7 +170,7 @@ impl Following {
 
     fn news(&mut self) -> Vec<usize> {
         let seen = self.seen.borrow_and_update();
-        let told = |report: &Report| report.fault.as_ref().is_some_and(Fault::is_told);
+        let told = |report: &Report| report.fault.as_ref().is_some_and(Fault::is_reported);
         let is_news = |at: &usize| {
             let known = &self.secrets[*at];
             if told(&seen[*at]) != told(&self.handled[*at]) {

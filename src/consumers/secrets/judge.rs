@@ -24,8 +24,8 @@ pub(super) enum Step {
     Create,
     /// It does not exist, and has to.
     Missing,
-    /// These fields differ; none does if only the record of who has set them differs. Others have set them: managers of other names
-    /// (`by`), or one that applies under the name of this one (`is_own`).
+    /// These fields differ. The list is empty if only the record of who has set them differs. `by` has the other managers that
+    /// have set them. `is_own`: another program applies under pgsvid's own manager name.
     Apply { fields: Vec<String>, by: Vec<String>, is_own: bool },
     /// Another manager applies these fields.
     Owned { fields: Vec<String>, by: Vec<String> },
@@ -86,7 +86,7 @@ pub(super) fn judge(
 
 /// What will keep the next set from being written, or readers from a Secret, although it is as it should be now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum LatentProblem {
     /// It has this type instead of the configured one.
     Kind(String),
     /// Its fields can never be changed.
@@ -95,14 +95,14 @@ pub(super) enum Doubt {
     Owned(Vec<String>),
 }
 
-/// The doubts about a Secret that is as it should be.
-pub(super) fn doubts(target: &Target, live: &Secret, manager: &str) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
+/// The latent problems of a Secret that is as it should be.
+pub(super) fn latent_problems(target: &Target, live: &Secret, manager: &str) -> Vec<LatentProblem> {
+    let mut latent_problems = Vec::new();
     if live.kind != target.kind && target.is_typed() {
-        doubts.push(Doubt::Kind(live.kind.clone()));
+        latent_problems.push(LatentProblem::Kind(live.kind.clone()));
     }
     if live.immutable == Some(true) {
-        doubts.push(Doubt::Immutable);
+        latent_problems.push(LatentProblem::Immutable);
     }
     let applies = |it: &&ManagedFields| {
         it.is_applied()
@@ -112,9 +112,9 @@ pub(super) fn doubts(target: &Target, live: &Secret, manager: &str) -> Vec<Doubt
     let by: BTreeSet<String> =
         live.metadata.managed_fields.iter().filter(applies).map(|it| it.manager.clone()).collect();
     if !by.is_empty() {
-        doubts.push(Doubt::Owned(by.into_iter().collect()));
+        latent_problems.push(LatentProblem::Owned(by.into_iter().collect()));
     }
-    doubts
+    latent_problems
 }
 
 /// The owner that a Secret gets: none if somebody else has created it, because it would be deleted with that owner, and the fields

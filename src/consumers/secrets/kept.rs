@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::settings::Target;
 use crate::kubernetes::Secret;
-use crate::material::{Certificate, Name, pem};
+use crate::material::{Certificate, LeafName, pem};
 use crate::publish::Content;
 
 /// A Secret is kept while its certificate has more than this part of its life left: the life is divided by it.
@@ -32,7 +32,7 @@ pub(super) enum Lack {
 pub(super) fn lack(
     target: &Target,
     live: Option<&Secret>,
-    name: &Name,
+    name: &LeafName,
     now: SystemTime,
 ) -> Option<Lack> {
     let Some(live) = live else { return Some(Lack::Exists) };
@@ -53,7 +53,7 @@ pub(super) fn lack(
         let Some(leaf) = leaf.and_then(|bytes| read(&bytes)) else {
             return Some(Lack::Certificate(key.clone()));
         };
-        if !matches!(name, Name::Subject(_)) && !name.is_of(&leaf) {
+        if !matches!(name, LeafName::Subject(_)) && !name.matches(&leaf) {
             return Some(Lack::Name(key.clone()));
         }
         let whole = leaf.not_after().duration_since(leaf.not_before()).unwrap_or_default();
@@ -106,7 +106,7 @@ mod tests {
             data: data.iter().map(|(key, it)| ((*key).to_owned(), (*it).to_owned())).collect(),
             ..Secret::default()
         };
-        let name = Name::Dns(vec!["db".to_owned()]);
+        let name = LeafName::Dns(vec!["db".to_owned()]);
         let day = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
         // 1 January 2020 is day 18262, and 31 December 2022 day 19357.
         let (early, late, end) = (day(18_263), day(19_358), day(19_723));

@@ -40,7 +40,7 @@ use crate::timing;
 use crate::verify::{Answer, Expected, Facts, Verdict};
 use contest::Contest;
 use follow::Following;
-use turn::{Candidacy, Standing, Turn};
+use turn::{Candidacy, LeaseState, LeaseTask};
 use write::Stop;
 
 /// How long the next set waits for an attempt: two Secrets that belong together get the same set.
@@ -66,7 +66,7 @@ pub(super) struct Secrets {
     /// Asks about the Lease: watches must not delay it.
     elector: Arc<Client>,
     following: Following,
-    turn: Option<Turn>,
+    turn: Option<LeaseTask>,
     candidacy: watch::Sender<Candidacy>,
     /// Since when this replica has the Lease and can write no Secret, and why.
     failing: Option<(Instant, Vec<Finding>)>,
@@ -232,7 +232,7 @@ impl Secrets {
             verdict,
             leaf: material.leaf().fingerprint(),
             findings,
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }
@@ -245,15 +245,15 @@ impl Secrets {
         if let Some(lease) = &self.settings.lease {
             self.pulse.step("waiting for the Lease", FIRST * 2);
             let candidacy = &self.candidacy;
-            let begin = || Turn::begin(&self.elector, lease, candidacy.subscribe());
+            let begin = || LeaseTask::begin(&self.elector, lease, candidacy.subscribe());
             let standing = self.turn.get_or_insert_with(begin).standing(FIRST).await;
             let error = match standing {
-                Standing::Writes(_) => None,
-                Standing::Waits(holder) | Standing::Resigned(holder) => {
+                LeaseState::Writes(_) => None,
+                LeaseState::Waits(holder) | LeaseState::Resigned(holder) => {
                     return self.standby(holder, publication).await;
                 }
-                Standing::Unknown => Some(Error::Late(FIRST)),
-                Standing::Fails(error) => Some(error),
+                LeaseState::Unknown => Some(Error::Late(FIRST)),
+                LeaseState::Fails(error) => Some(error),
             };
             if let Some(error) = error {
                 self.pulse.step("explaining what the Lease needs", write::LIMIT);
@@ -265,7 +265,7 @@ impl Secrets {
             Ok(found) if found.is_empty() => (Verdict::HandedOver, None, found),
             Ok(found) => (verdict(&found), None, found),
             Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
-            Err(Stop::Turn) => self.standby(String::new(), publication).await,
+            Err(Stop::LeaseTask) => self.standby(String::new(), publication).await,
         }
     }
 

@@ -30,7 +30,7 @@ impl Secrets {
                 Err(Stop::Asking(found)) => {
                     return (verdict_of_connection(&found), None, vec![found]);
                 }
-                Err(Stop::Turn) => {}
+                Err(Stop::LeaseTask) => {}
                 Ok(Err(finding)) => found.push(finding),
                 Ok(Ok(secret)) => {
                     let target = &self.settings.targets[at];

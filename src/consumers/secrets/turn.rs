@@ -15,12 +15,12 @@ use crate::kubernetes::{self, Client, Error, Lease};
 use crate::text::ascii;
 use crate::timing;
 
-/// How often the Lease is judged anew because somebody has changed it meanwhile.
+/// How often the Lease is judged again because somebody has changed it meanwhile.
 const ROUNDS: usize = 3;
 
 /// Whether this replica writes.
 #[derive(Debug, Clone)]
-pub(super) enum Standing {
+pub(super) enum LeaseState {
     /// Nothing is known yet.
     Unknown,
     /// It does, until this time.
@@ -33,7 +33,7 @@ pub(super) enum Standing {
     Fails(Error),
 }
 
-impl Standing {
+impl LeaseState {
     /// Whether this replica may still begin to write.
     pub(super) fn is_writer(&self, now: Instant) -> bool {
         matches!(self, Self::Writes(until) if now < *until)
@@ -61,10 +61,10 @@ impl Candidacy {
 }
 
 /// The task, which ends when this is dropped.
-pub(super) struct Turn {
-    standing: watch::Receiver<Standing>,
+pub(super) struct LeaseTask {
+    standing: watch::Receiver<LeaseState>,
     /// The kind of standing in the last attempt.
-    handled: Discriminant<Standing>,
+    handled: Discriminant<LeaseState>,
     task: AbortHandle,
     client: Arc<Client>,
     settings: Settings,
@@ -72,32 +72,32 @@ pub(super) struct Turn {
     identity: String,
 }
 
-impl Drop for Turn {
+impl Drop for LeaseTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Turn {
+impl LeaseTask {
     pub(super) fn begin(
         client: &Arc<Client>,
         settings: &Settings,
         candidacy: watch::Receiver<Candidacy>,
     ) -> Self {
-        let (report, standing) = watch::channel(Standing::Unknown);
+        let (report, standing) = watch::channel(LeaseState::Unknown);
         let (client, settings) = (Arc::clone(client), settings.clone());
         // Of a process that was killed nothing is left, so the next one in the same pod is another replica.
         let identity = format!("{}_{:016x}", settings.host, fastrand::u64(..));
         let election = Election::new(&identity, settings.duration);
         let task = hold(Arc::clone(&client), settings.clone(), election, candidacy, report);
         let task = tokio::spawn(task);
-        let handled = discriminant(&Standing::Unknown);
+        let handled = discriminant(&LeaseState::Unknown);
         Self { standing, handled, task: task.abort_handle(), client, settings, identity }
     }
 
     /// The present standing, which an attempt handles. Waits a moment for the first.
-    pub(super) async fn standing(&mut self, longest: Duration) -> Standing {
-        let known = self.standing.wait_for(|it| !matches!(it, Standing::Unknown));
+    pub(super) async fn standing(&mut self, longest: Duration) -> LeaseState {
+        let known = self.standing.wait_for(|it| !matches!(it, LeaseState::Unknown));
         drop(tokio::time::timeout(longest, known).await);
         let standing = self.now();
         self.handled = discriminant(&standing);
@@ -105,7 +105,7 @@ impl Turn {
     }
 
     /// The present standing.
-    pub(super) fn now(&self) -> Standing {
+    pub(super) fn now(&self) -> LeaseState {
         self.standing.borrow().clone()
     }
 
@@ -148,16 +148,16 @@ async fn hold(
     settings: Settings,
     mut election: Election,
     candidacy: watch::Receiver<Candidacy>,
-    report: watch::Sender<Standing>,
+    report: watch::Sender<LeaseState>,
 ) {
     let mut held: Option<Lease> = None;
     loop {
         let begun = Instant::now();
         let before = report.borrow().clone();
         let obstacle = candidacy.borrow().obstacle();
-        if obstacle.is_some() && matches!(before, Standing::Writes(_)) {
+        if obstacle.is_some() && matches!(before, LeaseState::Writes(_)) {
             // Nothing is written from here on: another replica may take it as soon as it is free.
-            report.send_replace(Standing::Resigned(String::new()));
+            report.send_replace(LeaseState::Resigned(String::new()));
         }
         let standing = match obstacle {
             Some(cause) => resign(&client, &settings, &mut election, &mut held, cause).await,
@@ -167,11 +167,11 @@ async fn hold(
             Ok(standing) => standing,
             // A writer goes on until its time is over.
             Err(_) if obstacle.is_none() && before.is_writer(Instant::now()) => before.clone(),
-            Err(error) => Standing::Fails(error),
+            Err(error) => LeaseState::Fails(error),
         };
         tell(&settings, &election, &before, &standing);
         let until = match &standing {
-            Standing::Writes(until) => Some(*until),
+            LeaseState::Writes(until) => Some(*until),
             _ => None,
         };
         report.send_replace(standing);
@@ -179,7 +179,7 @@ async fn hold(
         if let Some(until) = until.filter(|until| *until <= next) {
             sleep_until(until).await;
             // Nothing was renewed in time.
-            let over = Standing::Unknown;
+            let over = LeaseState::Unknown;
             tell(&settings, &election, &report.borrow(), &over);
             report.send_replace(over);
         }
@@ -196,19 +196,19 @@ async fn resign(
     election: &mut Election,
     held: &mut Option<Lease>,
     cause: &str,
-) -> Result<Standing, Error> {
+) -> Result<LeaseState, Error> {
     *held = None;
     election.lost();
     let Some(lease) = client.lease(&settings.namespace, &settings.name).await? else {
-        return Ok(Standing::Resigned(String::new()));
+        return Ok(LeaseState::Resigned(String::new()));
     };
     let holder = lease.spec.holder_identity.clone().unwrap_or_default();
     // What is seen now counts later.
     if election.judge(Some(&lease.spec), Instant::now()) == Move::Renew {
         give_up(client, settings, &lease, cause).await;
-        return Ok(Standing::Resigned(String::new()));
+        return Ok(LeaseState::Resigned(String::new()));
     }
-    Ok(Standing::Resigned(holder))
+    Ok(LeaseState::Resigned(holder))
 }
 
 /// Renews the Lease, takes it, or waits.
@@ -217,7 +217,7 @@ async fn step(
     settings: &Settings,
     election: &mut Election,
     held: &mut Option<Lease>,
-) -> Result<Standing, Error> {
+) -> Result<LeaseState, Error> {
     let Settings { namespace, name, .. } = settings;
     let mut known = match held.take() {
         Some(known) => Some(known),
@@ -230,7 +230,7 @@ async fn step(
         if next == Move::Wait {
             election.lost();
             let holder = before.and_then(|it| it.holder_identity.clone()).unwrap_or_default();
-            return Ok(Standing::Waits(holder));
+            return Ok(LeaseState::Waits(holder));
         }
         let spec = election.held(before, timing::utc_to_the_microsecond(timing::now()));
         let since = known.as_ref().map(|it| &it.metadata);
@@ -239,9 +239,9 @@ async fn step(
                 *held = Some(lease);
                 let from = election.taken(next, now);
                 return Ok(if from <= now {
-                    Standing::Writes(now + election.writes())
+                    LeaseState::Writes(now + election.writes())
                 } else {
-                    Standing::Waits(String::new())
+                    LeaseState::Waits(String::new())
                 });
             }
             // Somebody has changed it, perhaps only a label; or an earlier answer was lost.
@@ -258,15 +258,15 @@ async fn step(
         }
     }
     election.lost();
-    Ok(Standing::Waits(String::new()))
+    Ok(LeaseState::Waits(String::new()))
 }
 
 /// Logs that this replica begins to write, or has to stop.
-fn tell(settings: &Settings, election: &Election, before: &Standing, now: &Standing) {
+fn tell(settings: &Settings, election: &Election, before: &LeaseState, now: &LeaseState) {
     let lease = kubernetes::shown(&settings.namespace, &settings.name);
     let cause = match (before, now) {
-        (Standing::Writes(_), Standing::Writes(_)) => return debug!("the Lease is renewed"),
-        (_, Standing::Writes(_)) => {
+        (LeaseState::Writes(_), LeaseState::Writes(_)) => return debug!("the Lease is renewed"),
+        (_, LeaseState::Writes(_)) => {
             info!(
                 event = "lease-acquired",
                 lease,
@@ -275,12 +275,14 @@ fn tell(settings: &Settings, election: &Election, before: &Standing, now: &Stand
             );
             return;
         }
-        (Standing::Writes(_), Standing::Waits(holder)) if !holder.is_empty() => {
+        (LeaseState::Writes(_), LeaseState::Waits(holder)) if !holder.is_empty() => {
             format!("{} has it", ascii(holder))
         }
-        (Standing::Writes(_), Standing::Waits(_)) => "somebody has removed it".to_owned(),
-        (Standing::Writes(_), Standing::Fails(error)) => error.to_string(),
-        (Standing::Writes(_), Standing::Unknown) => "it could not be renewed in time".to_owned(),
+        (LeaseState::Writes(_), LeaseState::Waits(_)) => "somebody has removed it".to_owned(),
+        (LeaseState::Writes(_), LeaseState::Fails(error)) => error.to_string(),
+        (LeaseState::Writes(_), LeaseState::Unknown) => {
+            "it could not be renewed in time".to_owned()
+        }
         // Giving it up was logged.
         _ => return,
     };

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::contest::Writer;
-use super::judge::{Step, Wanted, doubts, judge, object};
+use super::judge::{Step, Wanted, judge, latent_problems, object};
 use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
 use super::settings::{Field, Target};
@@ -31,7 +31,7 @@ pub(super) enum Stop {
     /// The API server cannot be asked at all.
     Asking(Finding),
     /// Another replica writes from now on.
-    Turn,
+    LeaseTask,
 }
 
 /// A Secret, as it was read.
@@ -65,14 +65,14 @@ impl Read {
 
 /// What could not be written so far.
 #[derive(Default)]
-struct Lacks {
+struct NotWritten {
     /// A Secret with authorities alone.
     bundle: bool,
     /// A Secret with a leaf.
     leaf: bool,
 }
 
-impl Lacks {
+impl NotWritten {
     fn note(&mut self, is_bundle: bool) {
         if is_bundle {
             self.bundle = true;
@@ -109,7 +109,7 @@ impl Secrets {
         let bundles: Vec<bool> = self.settings.targets.iter().map(Target::is_bundle).collect();
         let before = if in_secrets.is_empty() { fingerprints(&self.before) } else { in_secrets };
         let adds = !now.is_subset(&before);
-        let mut lacks = Lacks::default();
+        let mut lacks = NotWritten::default();
         for (at, authorities) in steps(&bundles, &before, &now) {
             let secret = match std::mem::replace(&mut live[at], Read::Failed) {
                 Read::Found(secret) => Ok(secret),
@@ -147,7 +147,7 @@ impl Secrets {
                 Ok(wanted) => wanted,
                 Err(error) => {
                     lacks.note(bundles[at]);
-                    found.push(explain::unmade(&error));
+                    found.push(explain::field_not_made(&error));
                     continue;
                 }
             };
@@ -260,7 +260,7 @@ impl Secrets {
         match &step {
             Step::Nothing => {
                 self.states[at].holds = true;
-                self.doubt(at, live);
+                self.latent_problem(at, live);
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
             Step::Missing => {
@@ -276,7 +276,7 @@ impl Secrets {
         if let Some(turn) = &self.turn
             && !turn.now().is_writer(Instant::now())
         {
-            return Err(Stop::Turn);
+            return Err(Stop::LeaseTask);
         }
         self.pulse.step("writing Secrets", LIMIT);
         let object = object(&target, wanted, live, &manager);
@@ -289,7 +289,7 @@ impl Secrets {
                 if !matches!(judge(&target, wanted, Some(&secret), &manager), Step::Nothing) {
                     return Ok(Err(self.lost(at, explain::altered(&target))));
                 }
-                self.doubt(at, Some(&secret));
+                self.latent_problem(at, Some(&secret));
                 self.states[at].written = Some(timing::now());
                 self.states[at].holds = true;
                 match &step {
@@ -355,12 +355,13 @@ impl Secrets {
     }
 
     /// Records what will keep the next set from a Secret.
-    fn doubt(&mut self, at: usize, live: Option<&Secret>) {
+    fn latent_problem(&mut self, at: usize, live: Option<&Secret>) {
         let target = &self.settings.targets[at];
         let manager = &self.settings.kubernetes.field_manager;
-        let doubts = live.map(|live| doubts(target, live, manager)).unwrap_or_default();
-        for doubt in doubts {
-            self.concern(explain::doubted(&self.settings.targets[at], &doubt));
+        let latent_problems =
+            live.map(|live| latent_problems(target, live, manager)).unwrap_or_default();
+        for latent_problem in latent_problems {
+            self.concern(explain::doubted(&self.settings.targets[at], &latent_problem));
         }
     }
 

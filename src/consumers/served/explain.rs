@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::instances::{Fallen, Instance, Instances, MOST};
+use super::instances::{Instance, Instances, MOST, RevertedAddress};
 use super::settings::ServedAddress;
 use crate::consumers::delivery::Obstacle;
 use crate::consumers::problem::Problem;
@@ -38,10 +38,10 @@ pub(super) fn of_instance(
     let found =
         |code, text: String, fix: String| Finding::failure(code, text).about(address).fix(fix);
     let see = match settings.begin {
-        Begin::SslRequest => format!("see what it serves: pgsvid probe {}", argument(address)),
+        Begin::SslRequest => format!("check what it serves: pgsvid probe {}", argument(address)),
         Begin::Tls | Begin::Direct => {
             format!(
-                "see what it serves: openssl s_client -alpn postgresql -connect {} </dev/null",
+                "check what it serves: openssl s_client -alpn postgresql -connect {} </dev/null",
                 argument(address)
             )
         }
@@ -87,7 +87,7 @@ pub(super) fn of_instance(
         _ => found(
             Code::VerdictUnreachable,
             format!("cannot see what {who} serves: {}", why_unseen(facts)),
-            "see that the instance runs, and that a network policy lets pgsvid connect to it; if it does not run any more, take its address out of DNS".to_owned(),
+            "check that the instance runs, and that a network policy lets pgsvid connect to it; if it does not run any more, take its address out of DNS".to_owned(),
         ),
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn without_address(settings: &ServedAddress, why: Option<&resolve::Er
         .fix("correct served.address; a headless Service has an address only for pods that are ready. A network policy must allow TCP to port 53 of the name server")
 }
 
-/// An address has shown different sets in turns.
+/// An address has shown different sets alternately.
 fn mixed(settings: &ServedAddress, at: IpAddr) -> Finding {
     let (name, address) = (shown(&settings.name), shown_address(&at.to_string(), settings.port));
     let text = format!(
@@ -168,7 +168,7 @@ pub(super) fn concerns(
             "{} cannot be looked up: {error}; the instances of the last look are looked at",
             shown(&settings.host)
         );
-        let fix = "see that the name server of /etc/resolv.conf answers over TCP, and that a network policy allows that (port 53)";
+        let fix = "check that the name server of /etc/resolv.conf answers over TCP, and that a network policy allows that (port 53)";
         found.push(
             Finding::warning(Code::ServedNameUnresolved, text)
                 .about(settings.host.as_str())
@@ -220,7 +220,7 @@ impl Look<'_> {
         }
         let mut sentence = self.sentence(told, is_awaited);
         if let Some(fallen) = instances.mixed() {
-            let Fallen { address, verdict, facts, .. } = fallen;
+            let RevertedAddress { address, verdict, facts, .. } = fallen;
             let found = mixed(settings, *address);
             if told.is_empty() {
                 sentence.clone_from(&found.text);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub(super) use stale::Fallen;
+pub(super) use stale::RevertedAddress;
 use stale::Stale;
 
 use crate::consumers::Features;

@@ -160,7 +160,7 @@ impl Served {
         let mixed = |at: &IpAddr| self.instances.mixed().filter(|it| it.address == *at);
         let instances = self.instances.iter().map(|(address, it)| status::Instance {
             address: verify::shown_address(&address.to_string(), port),
-            // Not in turns, as the looks show it.
+            // Not alternately, as the looks show it.
             verdict: mixed(address).map_or(it.verdict, |it| it.verdict),
             since: it.since,
             seen: it.seen,
@@ -213,10 +213,10 @@ impl Served {
         let failed = self.failed.as_ref().filter(|_| !addresses.is_empty());
         let left_out = self.instances.left_out;
         let concerns = explain::concerns(&self.settings, material.leaf(), left_out, failed);
-        let is_told = |found: &&Finding| {
+        let is_reported = |found: &&Finding| {
             self.concerns.iter().any(|it| (it.code, &it.object) == (found.code, &found.object))
         };
-        for found in concerns.iter().filter(|found| !is_told(found)) {
+        for found in concerns.iter().filter(|found| !is_reported(found)) {
             report::concern(label, &self.settings, found);
         }
         self.concerns = concerns;
@@ -233,7 +233,7 @@ impl Served {
             verdict: self.instances.verdict().unwrap_or(Verdict::Unreachable),
             leaf,
             findings: Vec::new(),
-            unspoken: None,
+            no_common_tls: None,
             unasked: None,
         }
     }

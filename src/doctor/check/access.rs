@@ -60,8 +60,8 @@ pub(super) fn facts(config: &Config, server: &Server, sql: &Sql) -> Option<Acces
         }
         (_, None) => return None,
     };
-    let withheld = survey::withheld(&server.session, &read, &homes);
-    misread.extend(withheld.into_iter().map(Misread::Withheld));
+    let outside_sandbox = survey::outside_sandbox(&server.session, &read, &homes);
+    misread.extend(outside_sandbox.into_iter().map(Misread::OutsideSandbox));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }
@@ -145,7 +145,7 @@ fn untried(facts: &AccessFacts, sql: &Sql) -> Vec<u32> {
 /// Findings about the expressions of which pgsvid cannot list all names that they match (`open`).
 fn unlisted(facts: &AccessFacts, open: &[&Mapping]) -> Vec<Finding> {
     let fix = "name each workload in a line of its own, with [.] for a dot in an expression, as `pgsvid setup ident` does";
-    let finding = |text: String| Finding::skipped(Code::IdentExpressionUntold, text).fix(fix);
+    let finding = |text: String| Finding::skipped(Code::IdentExpressionUndetermined, text).fix(fix);
     let mut findings: Vec<Finding> = open
         .iter()
         .take(MOST_LINES)
@@ -297,7 +297,7 @@ pub(super) fn section(
         )));
     }
     if !untried.is_empty() {
-        section.add(Finding::skipped(Code::IdentExpressionUntried, format!(
+        section.add(Finding::skipped(Code::IdentExpressionNotTested, format!(
             "which names these regular expressions of {} match (line {}): pgsvid could not ask PostgreSQL, or they are too many, \
              or they take too long",
             facts.ident,

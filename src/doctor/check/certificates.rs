@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::exchangeable::{self, NamedBy};
-use super::files::readable;
 use super::own_user::own_user;
+use super::readable::readable;
 use super::readers::{Readers, readers};
 use super::remedy;
 use crate::config::Config;

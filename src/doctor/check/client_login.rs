@@ -76,10 +76,10 @@ pub(super) async fn section(
             Finding::skipped(
                 Code::ClientLogin,
                 format!(
-                    "whether a client with a certificate of its own can log in: this login showed the database's certificate{whose}"
+                    "not checked: whether a client with a certificate of its own can log in. pgsvid logged in with the database's certificate{whose}"
                 ),
             )
-            .fix("run check on the client, with the client's configuration"),
+            .fix("use --as-client on the client's machine, with the client's configuration"),
         );
     }
     section

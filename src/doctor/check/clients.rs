@@ -238,7 +238,7 @@ pub(super) fn named_file(
                 Code::SslrootcertSystem,
                 format!("{place}: sslrootcert=system does not know the trust domain's authority"),
             )
-            .fix("let sslrootcert name the published bundle"),
+            .fix("set sslrootcert to the published bundle"),
         );
     }
     let path = here(config, Path::new(named));

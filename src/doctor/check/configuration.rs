@@ -10,6 +10,7 @@ use crate::source::{Endpoint, ExtraAuthorities, OBSTACLE_FIX, Settings, obstacle
 use crate::sql::LONGEST_SOCKET;
 use crate::survey;
 use crate::timing;
+use crate::verify::Target;
 use crate::watching::Watching;
 
 /// What the configuration says, without examining anything else.
@@ -62,11 +63,11 @@ pub(super) fn offline(config: &Config) -> Section {
         section.add(Finding::ok(
             Code::Configuration,
             format!(
-                "PostgreSQL{name} at {}, role {}, database {}, verified at {}",
+                "PostgreSQL{name} at {}, role {}, database {}, {}",
                 server.session.socket().display(),
                 server.session.user,
                 server.session.database,
-                server.verify.target
+                verified_at(&server.verify.target)
             ),
         ));
         section.extend(socket_length(&server.session.socket(), "postgres.host"));
@@ -74,11 +75,11 @@ pub(super) fn offline(config: &Config) -> Section {
     for pooler in &config.rotation.poolers {
         let socket = pooler.console.socket();
         let text = format!(
-            "PgBouncer {} at {}, user {}, verified at {}",
+            "PgBouncer {} at {}, user {}, {}",
             pooler.name,
             socket.display(),
             pooler.console.user,
-            pooler.verify.target
+            verified_at(&pooler.verify.target)
         );
         section.add(Finding::ok(Code::Configuration, text));
         section.extend(socket_length(&socket, "pgbouncer.host"));
@@ -113,6 +114,15 @@ pub(super) fn offline(config: &Config) -> Section {
     section
 }
 
+/// Where the handshake takes place.
+fn verified_at(target: &Target) -> String {
+    match target {
+        Target::Auto => "verified at the address that its settings name".to_owned(),
+        Target::Nowhere => "not verified by a handshake".to_owned(),
+        other => format!("verified at {other}"),
+    }
+}
+
 /// The Kubernetes Secrets, and their fields.
 fn secrets(config: &Config) -> Vec<Finding> {
     let targets = config.rotation.secrets.iter().flat_map(|secrets| &secrets.targets);
@@ -124,17 +134,17 @@ fn secrets(config: &Config) -> Vec<Finding> {
     told.collect()
 }
 
-/// The clients that log in, and the servers that are only looked at.
+/// The clients that log in, and the servers that are only probed.
 fn others(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for client in &config.rotation.clients {
-        let text = format!("client {}: {}, after each publication", client.name, client.shown());
+        let text = format!("{}: logs in after each publication", client.shown());
         findings.push(Finding::ok(Code::Configuration, text));
     }
     for served in &config.rotation.served {
         let within = timing::shortly(served.within);
         let text = format!(
-            "{} is looked at, and should serve each set within {within} of its hand-over",
+            "pgsvid probes {}; it should serve each set within {within} after publication",
             served.shown()
         );
         findings.push(Finding::ok(Code::Configuration, text));

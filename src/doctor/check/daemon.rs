@@ -28,9 +28,9 @@ pub(super) async fn section(config: &Config, known: &[Section]) -> Option<Sectio
         section.add(
             Finding::warning(
                 Code::DaemonStatus,
-                format!("a process of uid {uid}, which is not pgsvid's user, listens at the daemon's address: it is not asked"),
+                format!("the daemon is not running, so nothing is renewed. Another user (uid {uid}) has taken its address"),
             )
-            .cause("any user can listen there while the daemon does not run; then nothing is renewed")
+            .cause("any user can listen there while the daemon does not run")
             .fix("end that process and start `pgsvid run`; a Unix socket in a directory of pgsvid's user is closed to others"),
         );
         return Some(section);

@@ -70,7 +70,7 @@ impl NamedBy {
         if self == Self::Operator || owner == ours {
             return command;
         }
-        "find out why a line or a setting names this file; let it name a file that belongs to PostgreSQL's user or to root, in a directory where, \
+        "find out why a line or a setting names this file; change it to a file that belongs to PostgreSQL's user or to root, in a directory where, \
          as in all directories above it, nobody else may write; then reload"
             .to_owned()
     }

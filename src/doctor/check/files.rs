@@ -4,18 +4,17 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::material::remedy;
+use super::readable::readable;
 use super::store_passwords;
 use crate::config::Config;
-use crate::consumers::Server;
-use crate::diagnose;
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section, Severity};
 use crate::material::{Material, Rejection};
 use crate::publish::{self, Examination, NotOurs, Place, Reason, Trust, Unusable};
 use crate::source::ExtraAuthorities;
 use crate::text::argument;
+use crate::timing;
 use crate::watching::Watching;
-use crate::{survey, timing};
 
 const RUNNING: &str = "check that `pgsvid run` runs with these settings, and read its log";
 
@@ -170,8 +169,8 @@ fn trust(trust: &Result<Trust, publish::Error>, directory: &str) -> Option<Findi
         Ok(Trust::WithinMount { mode }) => {
             return Some(
                 Finding::warning(Code::DirectoryShared, format!(
-                    "others may rename the directory: it is in a mount with the mode {mode:04o}; accepted because such a \
-                     mount is the pod's own, as an emptyDir is"
+                    "others may rename the directory: it is in a mount with the mode {mode:04o}; accepted: a \
+                     mount such as an emptyDir belongs to this pod alone"
                 ))
                 .fix("if nobody else needs to write, as the owner of the mount's root")
                 .command(format!("chmod 0755 \"$(stat -c %m {})\"", argument(directory))),
@@ -376,31 +375,4 @@ fn more_authorities(config: &Config, published: &Material, offered: &Material) -
     let extra = extra.beside(offered);
     let wanted: Vec<_> = offered.authorities().chain(&extra).collect();
     Some(published_authorities.iter().filter(|authority| !wanted.contains(authority)).count())
-}
-
-/// Checks owner, mode and content by PostgreSQL's own rules.
-pub(super) fn readable(config: &Config) -> Vec<Finding> {
-    config.rotation.servers.iter().flat_map(readable_for).collect()
-}
-
-fn readable_for(server: &Server) -> Vec<Finding> {
-    let files = survey::published_files(&server.session, &server.paths, &server.viewpoint);
-    let Some(uid) = files.server_uid else {
-        return vec![Finding::skipped(
-            Code::TlsFilesReadable,
-            format!(
-                "owner and mode: PostgreSQL's uid is unknown, because {} is not a socket of a user that PostgreSQL may run as",
-                server.session.socket().display()
-            ),
-        )];
-    };
-    let refused = diagnose::refused(&files);
-    if refused.is_empty() {
-        vec![Finding::ok(
-            Code::TlsFilesReadable,
-            format!("PostgreSQL (uid {uid}) may read them, and accepts the key's owner and mode"),
-        )]
-    } else {
-        refused
-    }
 }

@@ -156,12 +156,9 @@ pub(super) fn refused(answers: &Answers) -> Vec<Finding> {
 
 /// The skipped finding if pgsvid does not know whether the file that was judged is the one that PostgreSQL uses.
 fn not_in_force(role: &str, setting: &str, why: &Unknown) -> Finding {
-    let unseen = format!("role {role} may not see the setting");
+    let unseen = format!("role {role} may not read `{setting}`");
     let why = match why {
-        Unknown::Changed(path) => format!(
-            "{unseen}, {} changed after PostgreSQL started, and {setting} only takes effect at a start",
-            path.display()
-        ),
+        Unknown::Changed(path) => format!("{unseen} ({} changed since the start)", path.display()),
         Unknown::Unread => format!("{unseen}, and the configuration files cannot be read"),
         Unknown::Start => format!(
             "{unseen}, and how PostgreSQL was started does not say where its configuration is: it has no absolute -D, and no PGDATA that \
@@ -171,9 +168,17 @@ fn not_in_force(role: &str, setting: &str, why: &Unknown) -> Finding {
     };
     Finding::skipped(
         Code::AccessFileInForce,
-        format!("whether the file judged here is the {setting} in force: {why}"),
+        format!("not checked: whether PostgreSQL uses this file. {}", sentence(&why)),
     )
     .fix("run check as a superuser: --user postgres")
+}
+
+/// The text with a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// The reason if PostgreSQL's data directory is not the one on this side.

@@ -8,7 +8,7 @@ use crate::doctor::entry;
 use crate::doctor::finding::{Code, Finding};
 use crate::doctor::profile::warned;
 use crate::login::{self, Distrust, Login, Outcome, Refusal as LoginRefusal, Session};
-use crate::material::{By, Fault, Material, Refusal, Warning, Which, workload_id};
+use crate::material::{Fault, ForbiddenBy, Material, Refusal, Warning, Which, workload_id};
 use crate::sql::statements::identifier;
 use crate::sql::{Psql, Settings, TlsSettings, word};
 use crate::verify;
@@ -51,7 +51,7 @@ pub(super) fn explain(
         Outcome::Untrusted(distrust) => untrusted(name, &distrust),
         Outcome::Tls(why) => {
             Finding::failure(Code::ServerUntrusted, format!("clients do not trust the server: {why}"))
-                .fix("see what is served: pgsvid probe")
+                .fix("check what is served: pgsvid probe")
         }
         Outcome::NoCertificate(_, alert) => Finding::skipped(
             Code::ServerTlsUnspoken,
@@ -63,7 +63,7 @@ pub(super) fn explain(
             verify::ciphers().collect::<Vec<_>>().join(", ")
         )),
         Outcome::WrongCurve => diagnose::wrong_curve(settings, material.leaf()),
-        Outcome::ConnectionLost(_) | Outcome::Alert(_) if material.fitness().clients.is_some() => {
+        Outcome::ConnectionLost(_) | Outcome::Alert(_) if material.allowed_uses().clients.is_some() => {
             not_for_clients(material)
         }
         Outcome::Alert(alert) => match settings.filter(|(settings, _)| settings.revocation) {
@@ -138,7 +138,7 @@ fn certificate_refused(why: String) -> Finding {
 /// The finding about a certificate that is not for clients. It replaces every other cause of a refusal in the handshake, because
 /// every server refuses such a certificate.
 fn not_for_clients(material: &Material) -> Finding {
-    let by = material.fitness().clients.unwrap_or(By::Leaf);
+    let by = material.allowed_uses().clients.unwrap_or(ForbiddenBy::Leaf);
     warned(Warning::NotForClients(by), material.leaf())
 }
 
@@ -186,13 +186,13 @@ fn untrusted(name: &str, distrust: &Distrust) -> Finding {
                 .fix("see the findings about TLS above")
         }
         Distrust::Chain(Refusal::Certificate { which, fault: Fault::NotForServers }) => {
-            finding(Code::SvidNotForServers).fix(Warning::NotForServers(By::of(which)).fix())
+            finding(Code::SvidNotForServers).fix(Warning::NotForServers(ForbiddenBy::of(which)).fix())
         }
         Distrust::Chain(_) => finding(Code::ServedChain)
             .cause("OpenSSL accepts no path from its chain to a root of the published bundle")
             .fix("check that client and server are in the same trust domain, and that ssl_cert_file names the whole chain"),
         Distrust::Malformed => {
-            finding(Code::ServerUntrusted).fix("see what is served: pgsvid probe")
+            finding(Code::ServerUntrusted).fix("check what is served: pgsvid probe")
         }
     }
 }

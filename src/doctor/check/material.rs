@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::doctor::codes;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::doctor::profile::{warned, warned_of_any};
-use crate::material::{By, Fault, Material, Policy, Refusal, Rejection, Warning};
+use crate::material::{Fault, ForbiddenBy, Material, Policy, Refusal, Rejection, Warning};
 use crate::source;
 use crate::source::workload_api::Discarded;
 use crate::text::sentence;
@@ -126,9 +126,10 @@ pub(super) fn remedy(rejection: &Rejection) -> &'static str {
         Rejection::Key(_) => {
             "let the agent use a supported key: workload_x509_svid_key_type in its configuration"
         }
-        Rejection::Unsigned(Refusal::Certificate { fault: Fault::ForNeither, which }) => {
-            Warning::NotForServers(By::of(which)).fix()
-        }
+        Rejection::Unsigned(Refusal::Certificate {
+            fault: Fault::NotForServersOrClients,
+            which,
+        }) => Warning::NotForServers(ForbiddenBy::of(which)).fix(),
         Rejection::NoRoot(_) | Rejection::Unsigned(_) => {
             "check that the bundle holds the self-signed root that signs the SVIDs: spire-server bundle show"
         }

@@ -33,6 +33,7 @@ mod pinned;
 mod pooled_servers;
 mod pooled_stranger;
 mod postgresql;
+mod readable;
 mod readers;
 mod remedy;
 mod replication;
@@ -47,9 +48,10 @@ mod tokens;
 mod unproven;
 mod upcoming;
 mod verdict;
+mod version_settings;
 mod workload_api;
 
-use super::finding::{Report, Severity};
+use super::finding::{Finding, Report, Section, Severity};
 use crate::config::{Config, Environment};
 use crate::material::Material;
 use crate::source::Settings;
@@ -95,9 +97,7 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
         Some(examined) => examined.as_ref().ok().and_then(files::material),
         None => offered,
     };
-    // Without a directory consumers read the source's own files.
-    let unusable = source.findings.iter().find(|it| it.severity == Severity::Failure);
-    let unusable = unusable.filter(|_| published.is_none() && material.is_none()).cloned();
+    let unusable = unusable(&source).filter(|_| published.is_none() && material.is_none());
     configuration.extend(configuration::machine(config, offered.or(on_disk)));
     configuration.extend(inputs::findings(config));
     let mut sections = vec![configuration, source];
@@ -174,6 +174,11 @@ pub async fn check(config: &Config, environment: &Environment, scope: &Scope) ->
     let daemon = daemon::section(config, &sections).await;
     sections.extend(daemon);
     Report { sections }.limited(MOST_OF_A_CODE)
+}
+
+/// What is wrong with the source. Without a directory consumers read its own files.
+fn unusable(source: &Section) -> Option<Finding> {
+    source.findings.iter().find(|it| it.severity == Severity::Failure).cloned()
 }
 
 /// The heading's subject for a set.

@@ -53,7 +53,7 @@ mod tests {
     use super::is_for_others;
 
     #[test]
-    fn n10_whether_others_can_reach_the_server_is_told_from_its_addresses() {
+    fn n10_whether_others_can_reach_the_server_is_distinguished_from_its_addresses() {
         for (addresses, others) in [
             ("", false),
             ("localhost", false),

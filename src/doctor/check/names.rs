@@ -22,7 +22,7 @@ pub(super) fn findings(svid: Option<&Material>, settings: &source::Settings) -> 
         found.push(finding.command_if_any(entries::add_hosts(&names.spiffe_id, &missing)));
     }
     let Some(published) = settings.published() else { return without_entries(found, settings) };
-    if let Some(was) = names.another_identity(published) {
+    if let Some(was) = names.identity_change(published) {
         let (before, now) = (ascii(&was.before), ascii(&was.now));
         let text = format!("the SVID is {now}, but the published one is {before}");
         found.push(Finding::warning(Code::SvidIdentityChanged, text).about(now).fix(
@@ -41,7 +41,7 @@ pub(super) fn findings(svid: Option<&Material>, settings: &source::Settings) -> 
             .fix("unless this is intended, give the registration entry the name again");
         found.push(finding.command_if_any(entries::add_hosts(&names.spiffe_id, &lost)));
     }
-    if let Some(was) = names.another_subject(published) {
+    if let Some(was) = names.subject_change(published) {
         let (before, now) = (ascii(&was.before), ascii(&was.now));
         let text = format!(
             "the SVID's subject is {now}, but the published one's is {before}: `cert` uses it as the role"

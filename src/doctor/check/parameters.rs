@@ -314,7 +314,7 @@ mod tests {
 
     use super::*;
 
-    /// Hard links to one large file are enough to have others read without end.
+    /// Hard links to one large file are enough to have others read endlessly.
     #[test]
     fn b107_no_more_lists_are_read_than_the_limit() {
         let place = tempfile::tempdir().unwrap();

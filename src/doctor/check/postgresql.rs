@@ -7,26 +7,25 @@ use super::expressions::{self, Expressions};
 use super::not_started;
 use super::own_user::own_user;
 use super::tls_files::{self, Load};
+use super::version_settings::versions;
 use crate::config::Config;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Group, Section};
 use crate::sql::{
-    self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, Session,
-    Standing, Superuser, TlsSettings, statements,
+    self, AccessViews, AllOutgoing, Citus, HbaRule, OtherSettings, Replication, Role, RoleRights,
+    Session, Superuser, TlsSettings,
 };
 use crate::survey::{self, Files, Loading, Reloaded, State};
 
 /// How many groups are queried.
 const MOST_GROUPS: usize = 500;
-/// From this version on slots can be reserved for a role.
-const RESERVED_CONNECTIONS: u32 = 160_000;
 
 /// What one session has returned.
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) settings: TlsSettings,
-    pub(super) standing: Standing,
+    pub(super) standing: RoleRights,
     /// `pg_hba.conf` and `pg_ident.conf` by their views; `None` if the role may not read them.
     pub(super) views: Option<AccessViews>,
     /// Why PostgreSQL could not show them although the role may read them: it cannot read the files.
@@ -361,45 +360,5 @@ fn files(server: &Server, answers: &Answers) -> Vec<Finding> {
         findings.extend(diagnose::refused_files(&files));
     }
     findings.extend(tls_files::other_settings(server, load, &files));
-    findings
-}
-
-fn versions(server: &sql::Settings, tls: &TlsSettings, standing: &Standing) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(minimum @ ("" | "TLSv1" | "TLSv1.1")) = standing.setting("ssl_min_protocol_version")
-    {
-        findings.push(
-            Finding::warning(
-                Code::SslMinProtocolVersion,
-                format!(
-                    "ssl_min_protocol_version is {minimum:?}: PostgreSQL accepts old and weak protocols"
-                ),
-            )
-            .fix("put ssl_min_protocol_version = 'TLSv1.2' into postgresql.conf, then reload"),
-        );
-    }
-    if standing.setting("ssl_sni") == Some("on") {
-        findings.push(
-            Finding::warning(
-                Code::SslSni,
-                "ssl_sni is on: for the names in pg_hosts.conf PostgreSQL serves other files than the \
-                 three settings name",
-            )
-            .fix("also name the published files in pg_hosts.conf, or set ssl_sni = off"),
-        );
-    }
-    let reserved = standing.setting("reserved_connections").unwrap_or("0") != "0"
-        && standing.reserved_slots == Some(true);
-    if tls.version_number >= RESERVED_CONNECTIONS && !reserved && !standing.superuser {
-        findings.push(
-            Finding::ok(
-                Code::ReservedConnections,
-                "no connection slot is reserved for pgsvid: while clients take all of them, \
-                 a reload waits",
-            )
-            .fix("put reserved_connections = 1 into postgresql.conf, restart PostgreSQL, and run")
-            .command(server.psql(&statements::grant_reserve(&standing.role))),
-        );
-    }
     findings
 }

@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l10_a_prefix_with_names_that_clients_choose_is_told() {
+    fn l10_a_prefix_with_names_that_clients_choose_is_reported() {
         for (prefix, is) in [
             (None, true),
             (Some("%m [%p] "), false),

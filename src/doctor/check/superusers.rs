@@ -9,7 +9,7 @@ use crate::diagnose::{
 use crate::doctor::finding::{Code, Finding};
 use crate::doctor::words::listed;
 use crate::material::Material;
-use crate::sql::{self, MOST_SUPERUSERS, Might, Standing, Superuser, statements};
+use crate::sql::{self, MOST_SUPERUSERS, RoleRights, Superuser, SuperuserReason, statements};
 use crate::text::shown;
 
 const AS_SUPERUSER: &str = "run check as a superuser: --user postgres";
@@ -87,7 +87,7 @@ pub(super) fn findings(
 /// The warning if pgsvid's role can make itself a superuser, and what it cannot see about that. Nothing if it is one already,
 /// because then the person who runs `check` has named a superuser to see everything.
 pub(super) fn own_role(server: &Server, answers: &Answers) -> Vec<Finding> {
-    let Standing { role, superuser: false, .. } = &answers.standing else { return Vec::new() };
+    let RoleRights { role, superuser: false, .. } = &answers.standing else { return Vec::new() };
     let mut known = answers.known_superusers().iter();
     if let Some(found) = known.find(|superuser| superuser.role == *role) {
         return vec![can_become_one(server, role, found)];
@@ -114,18 +114,20 @@ pub(super) fn own_role(server: &Server, answers: &Answers) -> Vec<Finding> {
 
 fn can_become_one(server: &Server, role: &str, found: &Superuser) -> Finding {
     let statement = match &found.by {
-        Might::Membership(of) => {
+        SuperuserReason::Membership(of) => {
             statements::revoke_membership(&of.role, role, of.granted_by.as_deref())
         }
-        Might::Grant(grant) => grant.revoke.clone(),
-        Might::Replication => format!("ALTER ROLE {} NOREPLICATION", statements::identifier(role)),
-        Might::CreateRole | Might::Attribute => {
+        SuperuserReason::Grant(grant) => grant.revoke.clone(),
+        SuperuserReason::Replication => {
+            format!("ALTER ROLE {} NOREPLICATION", statements::identifier(role))
+        }
+        SuperuserReason::CreateRole | SuperuserReason::Attribute => {
             format!("ALTER ROLE {} NOCREATEROLE", statements::identifier(role))
         }
     };
     let command = match &found.by {
         // A right on a function applies in its own database.
-        Might::Grant(_) => server.session.psql_in(&server.session.database, &[statement]),
+        SuperuserReason::Grant(_) => server.session.psql_in(&server.session.database, &[statement]),
         _ => server.session.psql(&statement),
     };
     Finding::warning(

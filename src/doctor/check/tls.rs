@@ -139,7 +139,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     {
         let takes = match served.proof() {
             Proof::Key => {
-                ", and accepts it from a client: the signing authority's key is the published one"
+                "; PostgreSQL also accepts the published certificate from a client, so it has loaded the authority that signed it"
             }
             Proof::Names | Proof::Issuer | Proof::Nothing => "",
         };
@@ -154,7 +154,7 @@ fn judged(facts: &Facts, material: &Material, server: &Server, sql: &Sql) -> Vec
     }
     if verdict == Verdict::Unverifiable {
         let settings = sql.answers().map(|answers| &answers.settings);
-        return vec![diagnose::unspoken(facts, settings, &server.session)];
+        return vec![diagnose::no_common_tls(facts, settings, &server.session)];
     }
     if verdict == Verdict::StillOld
         && let Some(why) = postgresql::cannot_reload(server, sql)
@@ -297,7 +297,7 @@ fn unjudged(facts: &Facts, server: &Server, sql: &Sql) -> Vec<Finding> {
         ],
         Answer::Refused(_) => {
             let settings = sql.answers().map(|answers| &answers.settings);
-            vec![diagnose::unspoken(facts, settings, &server.session)]
+            vec![diagnose::no_common_tls(facts, settings, &server.session)]
         }
         Answer::TooLarge => vec![diagnose::explain(Verdict::Unreachable, facts, timing::now())],
         Answer::Nothing(reason) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::consumers::Server;
 use crate::diagnose;
 use crate::doctor::finding::{Code, Finding, Severity};
-use crate::sql::{Standing, TlsSettings};
+use crate::sql::{RoleRights, TlsSettings};
 use crate::survey::{self, Loading, Reloaded, State};
 
 /// How many files are named in a finding.
@@ -15,7 +15,7 @@ const MOST_FILES: usize = 3;
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) settings: &'a TlsSettings,
-    pub(super) standing: &'a Standing,
+    pub(super) standing: &'a RoleRights,
     pub(super) loading: &'a Loading,
     pub(super) reloaded: Option<&'a Reloaded>,
 }

@@ -12,7 +12,8 @@ use crate::doctor::unverifiable::unchecked;
 use crate::doctor::words::{self, for_shell, remaining};
 use crate::material::reading::{Foreign, Unreadable};
 use crate::material::{
-    Certificate, Fitness, Rejection, Usage, Warning, key_kind, leaf_rules, validity, verify_path,
+    AllowedUses, Certificate, Rejection, Usage, Warning, key_kind, leaf_rules, validity,
+    verify_path,
 };
 use crate::text::ascii;
 use crate::timing;
@@ -233,7 +234,7 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
         findings.push(
             Finding::skipped(
                 Code::CertificateChain,
-                format!("whether an authority vouches for {name}: there is none here"),
+                format!("whether an authority has signed {name}: there is none here"),
             )
             .fix("name the bundle as well, or use --bundle FILE"),
         );
@@ -242,15 +243,15 @@ fn chain(leaf: &Leaf<'_>, name: &str, found: &Found<'_>, now: SystemTime) -> Vec
     if validity(certificate, now).is_err() {
         findings.push(Finding::skipped(
             Code::CertificateChain,
-            format!("whether an authority vouches for {name}"),
+            format!("whether an authority has signed {name}"),
         ));
         return findings;
     }
     findings.push(match verify_path(certificate, rest, &found.authorities, Usage::Any, now) {
         Ok(found) => {
             let signed = format!("{name} is signed by an authority of the bundle");
-            let text = match found.fitness {
-                Fitness { servers: None, clients: None } => signed,
+            let text = match found.allowed_uses {
+                AllowedUses { servers: None, clients: None } => signed,
                 some => format!("{signed}, and may be used for {}", some.in_words()),
             };
             Finding::ok(Code::CertificateChain, text)

@@ -69,7 +69,7 @@ impl Problem {
                 "name the file that holds the store's own password: --password-file FILE"
                     .to_owned(),
             ),
-            // OpenSSL 3 reads old algorithms only if it is told to.
+            // OpenSSL 3 reads old algorithms only on request.
             Self::Content(Unreadable::Store(Damage::Algorithm | Damage::Malformed)) => {
                 Some(format!("openssl pkcs12 -legacy -in {file} -nodes -out all.pem"))
             }

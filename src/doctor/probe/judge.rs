@@ -13,7 +13,7 @@ use crate::files;
 use crate::login;
 use crate::material::reading::{self, Item};
 use crate::material::{
-    By, Certificate, Fault, Refusal, Rejection, Usage, Warning, validity, verify_path,
+    Certificate, Fault, ForbiddenBy, Refusal, Rejection, Usage, Warning, validity, verify_path,
 };
 use crate::text::ascii;
 use crate::timing;
@@ -142,14 +142,14 @@ fn of_path(served: &Served, address: &str, bundle: &Bundle, now: SystemTime) -> 
         Bundle::None => {
             return Finding::skipped(
                 Code::ServedChain,
-                "whether an authority vouches for the leaf: no bundle is given",
+                "whether an authority has signed the leaf: no bundle is given",
             )
             .fix("name the bundle: --bundle FILE");
         }
         Bundle::Absent(why) => {
             return Finding::skipped(
                 Code::ServedChain,
-                format!("whether an authority vouches for the leaf: {why}"),
+                format!("whether an authority has signed the leaf: {why}"),
             );
         }
         Bundle::Of(path, authorities) => (path, authorities),
@@ -169,7 +169,7 @@ fn of_path(served: &Served, address: &str, bundle: &Bundle, now: SystemTime) -> 
     match verify_path(&served.leaf, &served.rest, authorities, Usage::Server, now) {
         Ok(_) => Finding::ok(Code::ServedChain, format!("the leaf chains to {path}")),
         Err(Refusal::Certificate { which, fault: Fault::NotForServers }) => {
-            let warning = Warning::NotForServers(By::of(&which));
+            let warning = Warning::NotForServers(ForbiddenBy::of(&which));
             Finding::failure(Code::SvidNotForServers, warning.cause()).fix(warning.fix())
         }
         Err(why) if why.is_unchecked() => {

@@ -20,7 +20,7 @@ pub use server::{InvalidAddress, ProbedServer};
 pub struct Request {
     /// The server's address.
     pub place: ProbedServer,
-    /// The file with the authorities that should vouch for the leaf, read for each probe; and whether it is the published
+    /// The file with the authorities that should have signed the leaf, read for each probe; and whether it is the published
     /// bundle, which may not exist yet.
     pub bundle: Option<(PathBuf, bool)>,
     /// The name that a client with `sslmode=verify-full` uses for the server.

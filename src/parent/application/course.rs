@@ -15,7 +15,7 @@ pub const NO_SET: u8 = 124;
 pub const OWN_FAILURE: u8 = 125;
 /// What a shell adds to the number of the signal that has ended a program.
 const BY_SIGNAL: u8 = 128;
-/// Shortest time between two sets that the application is told about, whatever the daemon requests.
+/// Shortest time between two sets that the application is notified about; the daemon may request more.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The signals that end a program which does not handle them, and that people and service managers send for that.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];

@@ -109,7 +109,7 @@ impl Log {
                 warn,
                 event = "certificate-names-missing",
                 missing = shown(&lacking.join(", ")),
-                fix = "let it be issued with these names",
+                fix = "issue it with these names",
                 "the certificate lacks a name of svid.dns_names: clients that connect to it with sslmode=verify-full refuse the server"
             );
         }
@@ -129,7 +129,7 @@ impl Log {
                  refuse the server"
             );
         }
-        if let Some(was) = names.another_subject(before) {
+        if let Some(was) = names.subject_change(before) {
             tell!(
                 self,
                 warn,

@@ -29,7 +29,7 @@ pub use silent::are_silent;
 pub use state::{FilesState, Writer};
 pub use trouble::Trouble;
 
-use super::{Identity, SourceState, Standing};
+use super::{Identity, SourceDetails, SourceState};
 use crate::material::{Expectations, Material, Names};
 use crate::timing;
 use crate::watching::{self, Changes, Watching};
@@ -66,7 +66,7 @@ pub struct Settings {
     pub renewal_percent: u32,
     /// Whether the file system does not report changes that another machine, or a program in user space, makes.
     pub is_silent: bool,
-    /// Whether PostgreSQL and libpq read these very files, and not a set that pgsvid writes anew.
+    /// Whether PostgreSQL and libpq read these very files, and not a set that pgsvid writes itself.
     pub in_place: bool,
 }
 
@@ -133,7 +133,7 @@ impl Source {
         } else {
             watching.directories(directories(&settings.paths))
         };
-        let standing = Standing::Files(FilesState::new(&settings));
+        let standing = SourceDetails::Files(FilesState::new(&settings));
         let (state, receiver) = watch::channel(SourceState::new(standing));
         let is_silent = settings.is_silent || watching.is_blind();
         let settle = if is_silent { SETTLE_SILENT } else { SETTLE };
@@ -291,7 +291,7 @@ impl Source {
         }
         self.log.revocation_lists(unasked_lists(&self.settings, lists));
         self.state.send_modify(|state| {
-            if let Standing::Files(files) = &mut state.standing {
+            if let SourceDetails::Files(files) = &mut state.standing {
                 files.writer = Some(writer);
             }
             if !same {
@@ -313,7 +313,7 @@ impl Source {
         }
         self.state.send_modify(|state| {
             state.rejected = None;
-            if let Standing::Files(files) = &mut state.standing {
+            if let SourceDetails::Files(files) = &mut state.standing {
                 files.waiting = None;
                 files.is_unsettled = false;
                 files.trouble = None;
@@ -325,7 +325,7 @@ impl Source {
     fn waits(&self, trouble: &Trouble) {
         let text = trouble.to_string();
         self.state.send_if_modified(|state| {
-            let Standing::Files(files) = &mut state.standing else { return false };
+            let SourceDetails::Files(files) = &mut state.standing else { return false };
             let is_news = files.waiting.as_ref() != Some(&text);
             files.is_unsettled = matches!(trouble, Trouble::Unsettled { .. });
             files.waiting = Some(text);
@@ -345,7 +345,7 @@ impl Source {
         self.state.send_modify(|state| {
             state.rejections += 1;
             state.rejected = Some(super::Rejected { at: timing::now(), reason });
-            if let Standing::Files(files) = &mut state.standing {
+            if let SourceDetails::Files(files) = &mut state.standing {
                 files.trouble = Some(finding);
             }
         });
@@ -354,8 +354,11 @@ impl Source {
 
 /// The directories in which a change can affect which files are read.
 fn directories(paths: &Paths) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> =
-        paths.all().into_iter().flat_map(|path| watching::way(path).directories()).collect();
+    let mut all: Vec<PathBuf> = paths
+        .all()
+        .into_iter()
+        .flat_map(|path| watching::resolve_path(path).directories())
+        .collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -25,7 +25,7 @@ const SILENT: [u32; 12] = [
 /// Whether one of the files lies on such a file system. Call it before the sandbox is entered, which forbids `statfs`.
 #[must_use]
 pub fn are_silent(paths: &Paths) -> bool {
-    let directories = paths.all().map(|path| watching::way(path).end);
+    let directories = paths.all().map(|path| watching::resolve_path(path).end);
     directories.iter().any(|directory| {
         // A missing directory will be created on the file system of its nearest existing ancestor.
         let found = directory.ancestors().find_map(|path| statfs(path).ok());

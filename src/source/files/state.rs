@@ -81,7 +81,7 @@ impl FilesState {
     #[must_use]
     pub fn remedy(&self) -> String {
         self.writer.as_ref().map_or_else(
-            || format!("see that the program that writes {} has run", self.certificate.display()),
+            || format!("check that the program that writes {} has run", self.certificate.display()),
             Writer::remedy,
         )
     }

@@ -103,7 +103,8 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn z01_a_set_that_is_written_file_by_file_is_taken_when_it_is_complete_and_nothing_is_said() {
+async fn z01_a_set_that_is_written_file_by_file_is_taken_when_it_is_complete_and_nothing_is_reported()
+ {
     let mut stage = Stage::new();
     let first = stage.issue();
     stage.write_all(&first);
@@ -121,7 +122,7 @@ async fn z01_a_set_that_is_written_file_by_file_is_taken_when_it_is_complete_and
 }
 
 #[tokio::test(start_paused = true)]
-async fn z02_a_key_of_another_leaf_is_said_after_a_while_and_the_set_before_stays() {
+async fn z02_a_key_of_another_leaf_is_reported_after_a_while_and_the_set_before_stays() {
     let mut stage = Stage::new();
     let (first, next) = (stage.issue(), stage.issue());
     stage.write_all(&first);
@@ -153,8 +154,8 @@ async fn f73_what_is_no_set_is_told_with_the_time_of_that_file_and_not_of_the_se
     certificate.set_modified(SystemTime::UNIX_EPOCH + 30 * year).unwrap();
     stage.says(Code::CertificatesExpired).await;
     let fix = {
-        let state = stage.state.borrow();
-        state.files().unwrap().trouble.clone().unwrap().fix.unwrap()
+        let now = stage.state.borrow();
+        now.files().unwrap().trouble.clone().unwrap().fix.unwrap()
     };
     assert!(fix.contains("last written 2000-"), "{fix}");
 }
@@ -225,7 +226,7 @@ async fn z10_a_bundle_that_is_written_block_by_block_is_not_taken_before_it_is_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn z10_files_that_are_written_without_end_are_said_to_be() {
+async fn z10_files_that_keep_changing_are_reported() {
     let mut stage = Stage::new();
     let first = stage.issue();
     stage.write_all(&first);

@@ -73,7 +73,7 @@ impl fmt::Display for Trouble {
             ),
             Self::Unsigned { certificate, bundle, why } => write!(
                 f,
-                "{} does not vouch for {}: {why}",
+                "{} has no authority that signed {}: {why}",
                 bundle.display(),
                 certificate.display()
             ),
@@ -129,18 +129,18 @@ impl Trouble {
         };
         match self {
             Self::Missing { part: Part::Bundle, .. } => finding.fix(
-                "let certificates.bundle name the file with the root that has signed the certificate; cert-manager writes ca.crt \
+                "set certificates.bundle to the file with the root that has signed the certificate; cert-manager writes ca.crt \
                  only if its issuer knows the root",
             ),
             Self::Missing { .. } => finding.fix(
-                "see that the program that writes the file has run, and that [certificates] names the path that it writes to",
+                "check that the program that writes the file has run, and that [certificates] names the path that it writes to",
             ),
             Self::Unreadable { uid: Some(uid), .. } => finding.fix(format!(
                 "let uid {uid} read the file and enter its directory (in Kubernetes by securityContext.fsGroup); if a link leads to \
                  another directory than when pgsvid was started, restart pgsvid"
             )),
             Self::Unreadable { .. } => finding.fix("let the path lead to a regular file of PEM"),
-            Self::Silent { .. } => finding.fix("see that the server of the file system answers"),
+            Self::Silent { .. } => finding.fix("check that the server of the file system answers"),
             Self::Der { path, part } => {
                 let (path, what) = (argument(path.display().to_string()), match part {
                     Part::Key => "pkey",

@@ -28,9 +28,9 @@ const LEAST: f64 = 0.005;
 
 /// What one agent has left, over all its connections.
 #[derive(Clone)]
-pub(super) struct Allowance(Arc<Mutex<Left>>);
+pub(super) struct Allowance(Arc<Mutex<RemainingTime>>);
 
-struct Left {
+struct RemainingTime {
     seconds: f64,
     at: Instant,
     /// The clock of the time spent.
@@ -43,7 +43,7 @@ impl Allowance {
     }
 
     fn by(clock: fn() -> Duration) -> Self {
-        Self(Arc::new(Mutex::new(Left { seconds: AT_ONCE, at: Instant::now(), clock })))
+        Self(Arc::new(Mutex::new(RemainingTime { seconds: AT_ONCE, at: Instant::now(), clock })))
     }
 
     /// A future whose time is counted.
@@ -86,7 +86,7 @@ impl Allowance {
         done
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Left> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RemainingTime> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -183,7 +183,7 @@ impl Error {
         Some(match self {
             Self::NoSocket(_) => {
                 "start the agent, mount its socket's directory, or correct its address: workload_api.endpoint, which --endpoint overrides; \
-                 SPIFFE_ENDPOINT_SOCKET counts only without them"
+                 SPIFFE_ENDPOINT_SOCKET is used only if neither is set"
             }
             Self::Refused(_) => "start the agent; one that was killed leaves its socket behind",
             Self::Forbidden(..) => {

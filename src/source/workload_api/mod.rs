@@ -38,7 +38,7 @@ pub use socket_path::{Exchangeable, FIX as SOCKET_PATH_FIX, exchangeable};
 pub use state::{AgentState, Connection};
 pub use wire::{Message, Svid, Unreadable};
 
-use super::{SourceState, Standing};
+use super::{SourceDetails, SourceState};
 use crate::material::Expectations;
 use crate::watching::Watching;
 
@@ -121,7 +121,7 @@ impl Source {
     /// A source that has not started, and the state that it will update.
     #[must_use]
     pub fn new(settings: Settings, watching: Watching) -> (Self, watch::Receiver<SourceState>) {
-        let standing = Standing::Agent(AgentState::default());
+        let standing = SourceDetails::Agent(AgentState::default());
         let (state, receiver) = watch::channel(SourceState::new(standing));
         (Self { settings, watching, state, persists: false }, receiver)
     }

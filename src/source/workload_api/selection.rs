@@ -147,7 +147,7 @@ fn continuing<'a, 'b>(fitting: &[&'b Svid<'a>], published: &Names) -> Option<&'b
             };
             let names = Names::new(svid.spiffe_id, &leaf);
             let lost = names.lacks(&published.hosts).len();
-            (lost, names.another_subject(published).is_some(), other_hint)
+            (lost, names.subject_change(published).is_some(), other_hint)
         });
     }
     same.first().copied()

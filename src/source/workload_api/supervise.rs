@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use agent::{Address, Agent, SocketId, Stream};
 use renewal::{Renewal, patience};
-use retry::{Pace, Retry};
+use retry::{Reconnect, Retry};
 
 use super::allowance::Allowance;
 use super::error::{Class, Error};
@@ -66,7 +66,7 @@ struct Supervisor<A> {
     source: Source,
     agent: A,
     /// The faults of the connection that were reported since it was last open: repetitions go to the debug level. One fault
-    /// may appear in several forms, in turns.
+    /// may appear in several forms, alternately.
     said: Vec<String>,
     /// Whether an overdue renewal was reported since the last accepted identity.
     overdue: bool,
@@ -137,47 +137,47 @@ impl<A: Agent> Supervisor<A> {
     }
 
     /// What the end of a stream means for the state and for the retry. Fails if there must be no retry.
-    fn conclude(&mut self, ended: Ended) -> Result<Pace, Error> {
+    fn conclude(&mut self, ended: Ended) -> Result<Reconnect, Error> {
         Ok(match ended {
             Ended::Clean => {
                 debug!("the agent ended the stream; reconnecting");
-                Pace::Again
+                Reconnect::Again
             }
             Ended::Overdue => {
                 self.tell_overdue();
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
-                Pace::AtOnce
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
+                Reconnect::AtOnce
             }
             Ended::Early => {
                 debug!("asking again for the identity that was not valid yet");
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
-                Pace::AtOnce
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
+                Reconnect::AtOnce
             }
             Ended::Replaced => {
                 self.tell_replaced();
-                Pace::AtOnce
+                Reconnect::AtOnce
             }
             Ended::Leapt(by) => {
                 info!(event = "clock-changed", %by, "the clock was set, or the machine has slept; reconnecting");
-                self.renewal.begin_anew(self.current().as_deref(), self.clocks.now());
-                Pace::AtOnce
+                self.renewal.begin_again(self.current().as_deref(), self.clocks.now());
+                Reconnect::AtOnce
             }
             Ended::Failed(error) => match error.class() {
                 Class::Permanent if !self.source.persists => return Err(error),
                 Class::Permanent => {
                     let pause = self.permanent();
                     self.refused(error, pause);
-                    Pace::After(pause)
+                    Reconnect::After(pause)
                 }
                 Class::NotRegistered => {
                     self.source.persist();
                     self.withdraw();
-                    self.renewal.begin_anew(None, self.clocks.now());
-                    Pace::Slowly
+                    self.renewal.begin_again(None, self.clocks.now());
+                    Reconnect::Slowly
                 }
                 Class::Transient => {
                     self.fail(error);
-                    Pace::Soon
+                    Reconnect::Soon
                 }
             },
         })

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a14_fields_of_a_later_version_are_passed_over_however_many_there_are() {
+    fn a14_any_number_of_fields_of_a_later_version_is_skipped() {
         let unknown =
             [&[15 << 3, 1][..], &[14 << 3 | 2, 1, 0], &[13 << 3 | 5, 0, 0, 0, 0]].concat();
         let unknown = unknown.repeat(2000);

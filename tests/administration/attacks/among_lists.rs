@@ -43,7 +43,7 @@ pub(super) fn is_let_in(setup: &Setup, svid: &Svid) -> bool {
 }
 
 #[test]
-fn a82_an_authority_among_revocation_lists_is_told_and_the_remedy_ends_it() {
+fn a82_an_authority_among_revocation_lists_is_reported_and_the_remedy_ends_it() {
     let setup = setup();
     let rogue = Authority::new("rogue.example", false).unwrap();
     let svid = rogue.issue(&Entry::new("spiffe://rogue.example/x").dns("app")).unwrap();
@@ -88,7 +88,7 @@ fn a82_an_authority_among_revocation_lists_is_told_and_the_remedy_ends_it() {
 }
 
 #[test]
-fn a82_lists_that_cannot_be_read_are_told() {
+fn a82_lists_that_cannot_be_read_are_reported() {
     let setup = setup();
     let missing = setup.other.join("missing");
     setup.cluster.set_conf(&format!("ssl_crl_file = '{}'", missing.display()));
@@ -100,7 +100,7 @@ fn a82_lists_that_cannot_be_read_are_told() {
 
 /// OpenSSL takes `ssl_crl_dir` for a list, with a colon between two directories. And what cannot be read hides nothing beside it.
 #[test]
-fn b68_an_authority_in_one_of_several_directories_is_told_whatever_lies_beside_it() {
+fn b68_an_authority_in_one_of_several_directories_is_reported_with_any_neighbours() {
     let setup = setup();
     let rogue = Authority::new("rogue.example", false).unwrap();
     let svid = rogue.issue(&Entry::new("spiffe://rogue.example/x").dns("app")).unwrap();

@@ -7,7 +7,7 @@ use crate::attacks::endless::{started, texts};
 use crate::attacks::planted_texts::report;
 
 #[test]
-fn a85_a_password_that_may_be_sent_without_tls_is_told() {
+fn a85_a_password_that_may_be_sent_without_tls_is_reported() {
     let setup = started();
     setup.configure("[[roles]]\nspiffe_id = 'spiffe://example.org/x'\nrole = 'app'\ncn = 'x'");
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE app LOGIN PASSWORD 'secret'");
@@ -56,7 +56,7 @@ fn a85_a_password_that_may_be_sent_without_tls_is_told() {
 
 /// Beside a line that asks for a certificate where there is TLS, and without any [[roles]].
 #[test]
-fn a95_a_password_of_any_role_that_may_be_sent_without_tls_is_told_and_the_remedy_ends_it() {
+fn a95_a_password_of_any_role_that_may_be_sent_without_tls_is_reported_and_the_remedy_ends_it() {
     let setup = started();
     setup.cluster.sql("postgres", "postgres", "CREATE ROLE people LOGIN PASSWORD 'secret'");
     let name = Account::server().name();

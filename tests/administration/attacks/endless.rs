@@ -50,7 +50,7 @@ fn a37_a_password_file_without_an_end_is_refused_at_once() {
 
 /// Each was told as a pooler's answer, or with a remedy that does not help.
 #[test]
-fn a86_what_keeps_pgsvid_from_a_session_is_told_by_its_own_cause() {
+fn a86_what_keeps_pgsvid_from_a_session_is_reported_by_its_own_cause() {
     let setup = started();
     let found = |more: &[&str]| {
         let report = report(Account::server(), &setup, more);

@@ -16,7 +16,7 @@ fn fetch(setup: &Setup) {
 }
 
 #[test]
-fn a98_authorities_that_are_not_the_agents_and_those_that_a_handshake_does_not_show_are_told() {
+fn a98_authorities_that_are_not_the_agents_and_those_that_a_handshake_does_not_show_are_reported() {
     let setup = Setup::builder(PGSVID)
         .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert"))
         .create();

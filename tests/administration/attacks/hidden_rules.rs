@@ -38,7 +38,7 @@ pub(super) fn is_well(setup: &Setup, more: &[&str]) {
 }
 
 #[test]
-fn a52_a_nul_byte_in_either_file_is_told_and_nothing_is_believed_of_it() {
+fn a52_a_nul_byte_in_either_file_is_reported_and_nothing_is_believed_of_it() {
     let setup = started();
     let ident = format!(
         "pgsvid {name} pgsvid\nadministration {name} postgres\n",
@@ -64,7 +64,7 @@ fn a52_a_nul_byte_in_either_file_is_told_and_nothing_is_believed_of_it() {
 }
 
 #[test]
-fn a52_lines_that_believe_clients_are_failures_whatever_certificate_they_want() {
+fn a52_lines_that_trust_clients_are_failures_with_any_clientcert() {
     let setup = started();
     for (line, words) in [
         (

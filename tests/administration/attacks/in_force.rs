@@ -140,7 +140,7 @@ fn b32_the_configuration_is_where_the_start_says_and_else_that_is_unknown() {
 }
 
 #[test]
-fn b33_a_data_directory_that_is_another_one_here_is_told() {
+fn b33_a_data_directory_that_is_another_one_here_is_reported() {
     let setup = prepared();
     let data = setup.cluster.data_directory();
     let inner = setup.other.join("inner");

@@ -4,7 +4,7 @@ use crate::attacks::endless::started;
 use crate::judged::{check, found, one};
 
 #[test]
-fn b77_a_file_that_is_too_large_to_be_judged_is_told_as_such() {
+fn b77_a_file_that_is_too_large_to_be_judged_is_reported_as_such() {
     let setup = started();
     let comments = format!("# {}\n", "-".repeat(1000)).repeat(5000);
     let lines =

@@ -86,7 +86,7 @@ fn a81_rules_that_are_fixed_and_not_loaded_are_no_all_clear() {
 }
 
 #[test]
-fn a81_a_list_in_a_file_that_is_changed_and_not_loaded_is_told() {
+fn a81_a_list_in_a_file_that_is_changed_and_not_loaded_is_reported() {
     let setup = good();
     setup.cluster.write_file("who", "app\n");
     setup.cluster.write_file("pg_hba.conf", &format!("{GOOD}hostssl all @who all reject\n"));
@@ -127,7 +127,7 @@ fn a81_a_file_that_is_named_from_the_next_start_on_is_not_taken_for_the_one_in_f
 }
 
 #[test]
-fn a81_settings_that_are_changed_or_wrong_and_not_loaded_are_told() {
+fn a81_settings_that_are_changed_or_wrong_and_not_loaded_are_reported() {
     let setup = good();
     let said = |more: &[&str], severity| texts(&report(Account::server(), &setup, more), severity);
     assert!(!said(&[], "warning").contains("changed after"), "{}", said(&[], "warning"));

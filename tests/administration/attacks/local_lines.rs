@@ -36,7 +36,7 @@ fn lets_in(setup: &Setup, role: &str, more: &str) -> bool {
 }
 
 #[test]
-fn b37_others_who_may_be_a_role_over_the_socket_are_told() {
+fn b37_others_who_may_be_a_role_over_the_socket_are_reported() {
     let setup = started();
     setup.configure(ROLES);
     for statement in ["CREATE ROLE app LOGIN", "CREATE ROLE repl LOGIN REPLICATION"] {
@@ -53,7 +53,7 @@ fn b37_others_who_may_be_a_role_over_the_socket_are_told() {
     // As Debian's files are, with what pgsvid recommends.
     let stock = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\nlocal all all peer\n\
                  hostssl all app all cert clientname=DN map=spiffe\nlocal replication all peer\n";
-    let is_told = |line: &str, role: &str, more: &str, words: &str| {
+    let is_reported = |line: &str, role: &str, more: &str, words: &str| {
         setup.cluster.write_file(
             "pg_hba.conf",
             &stock.replace("local all postgres", &format!("{line}local all postgres")),
@@ -69,15 +69,15 @@ fn b37_others_who_may_be_a_role_over_the_socket_are_told() {
             assert!(matches!(&found[..], [one] if one.contains(words)), "{line}: {found:?}");
         }
     };
-    is_told("", "app", "", "");
-    is_told("local all app trust\n", "app", "", "as role app of [[roles]]");
-    is_told("", "app", "", "");
-    is_told(
+    is_reported("", "app", "", "");
+    is_reported("local all app trust\n", "app", "", "as role app of [[roles]]");
+    is_reported("", "app", "", "");
+    is_reported(
         "local replication repl trust\n",
         "repl",
         "replication=true",
         "a role that may replicate",
     );
-    is_told("", "repl", "replication=true", "");
-    is_told("local all all peer map=people\n", "postgres", "", "as superuser postgres");
+    is_reported("", "repl", "replication=true", "");
+    is_reported("local all all peer map=people\n", "postgres", "", "as superuser postgres");
 }

@@ -78,7 +78,7 @@ fn a93_where_nobody_can_list_the_names_of_a_map_no_map_is_called_well() {
 }
 
 #[test]
-fn a94_each_line_that_lets_a_workload_be_a_superuser_is_told_and_the_remedy_ends_it() {
+fn a94_each_line_that_lets_a_workload_be_a_superuser_is_reported_and_the_remedy_ends_it() {
     let setup = started();
     let warnings = |more: &[&str]| texts(&report(Account::server(), &setup, more), "warning");
     // The first line about the superuser belongs to a map that nobody asks about it.

@@ -259,7 +259,7 @@ fn a01_event_triggers_do_not_run_as_a_superuser() {
 
 /// However the role was named: by a flag, a variable, or the file.
 #[test]
-fn a01_no_login_trigger_runs_however_the_superuser_is_named() {
+fn a01_no_login_trigger_runs_for_any_name_of_the_superuser() {
     let planted = Planted::new();
     let cluster = &planted.setup.cluster;
     if cluster.version() < 17 {

@@ -41,7 +41,7 @@ fn started_beside_a_stranger(
 }
 
 /// Whether a finding of that severity and code is about the address.
-fn is_told(report: &Value, severity: &str, code: &str, address: &str) -> bool {
+fn is_reported(report: &Value, severity: &str, code: &str, address: &str) -> bool {
     found(report, severity, code)
         .iter()
         .any(|found| found["text"].as_str().unwrap().contains(address))
@@ -53,12 +53,12 @@ fn fails(setup: &Setup, expected: &[(&str, &str)]) {
     one(&report, "ok", "verdict-current");
     for (code, address) in expected {
         let address = format!("{address}:{}", setup.cluster.port());
-        assert!(is_told(&report, "failure", code, &address), "{code} {address}: {report:#}");
+        assert!(is_reported(&report, "failure", code, &address), "{code} {address}: {report:#}");
     }
 }
 
 #[test]
-fn b70_a_stranger_at_an_address_of_the_machine_is_told_where_postgresql_should_have_all() {
+fn b70_a_stranger_at_an_address_of_the_machine_is_reported_where_postgresql_should_have_all() {
     let setup = started_beside_a_stranger("*", b"N", Duration::ZERO);
     assert!(setup.cluster.log().contains("could not bind IPv4 address \"0.0.0.0\""));
     fails(&setup, &[("verdict-unreachable", "127.0.0.1"), ("verdict-plaintext", STRANGERS)]);
@@ -69,7 +69,7 @@ fn b70_a_stranger_at_an_address_of_the_machine_is_told_where_postgresql_should_h
 }
 
 #[test]
-fn b70_a_stranger_who_is_slow_or_says_nothing_is_told() {
+fn b70_a_stranger_who_is_slow_or_says_nothing_is_reported() {
     let addresses = format!("127.0.0.1,{STRANGERS}");
     let slow = started_beside_a_stranger(&addresses, b"N", Duration::from_millis(1500));
     fails(&slow, &[("verdict-plaintext", STRANGERS)]);
@@ -87,6 +87,6 @@ fn b70_an_address_that_nobody_has_is_a_warning() {
     setup.cluster.set_conf("listen_addresses = '127.0.0.1,192.0.2.77'");
     setup.cluster.start();
     let report = check(&setup, &[]);
-    assert!(is_told(&report, "warning", "verdict-unreachable", "192.0.2.77"), "{report:#}");
+    assert!(is_reported(&report, "warning", "verdict-unreachable", "192.0.2.77"), "{report:#}");
     assert!(found(&report, "failure", "verdict-unreachable").is_empty(), "{report:#}");
 }

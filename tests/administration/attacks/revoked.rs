@@ -20,7 +20,7 @@ fn says(setup: &Setup, severity: &str, count: usize) {
 }
 
 #[test]
-fn b60_a_revocation_that_is_not_loaded_is_told_and_the_remedy_ends_it() {
+fn b60_a_revocation_that_is_not_loaded_is_reported_and_the_remedy_ends_it() {
     let setup = started_with("hostssl all all 127.0.0.1/32 cert");
     admin(&setup, "CREATE ROLE app LOGIN");
     let authority = setup.agent.authority();

@@ -111,7 +111,7 @@ fn published(event: &Value) -> bool {
 }
 
 #[test]
-fn a48_of_ten_thousand_addresses_a_few_are_tried_and_few_are_told() {
+fn a48_of_ten_thousand_addresses_a_few_are_tried_and_few_are_reported() {
     let addresses: Vec<String> =
         (0..10_000).map(|number| format!("127.1.{}.{}", number / 250, number % 250 + 1)).collect();
     let (setup, pgsvid, _fake) = beside(&addresses.join(","), Duration::ZERO, |_| Vec::new());

@@ -50,7 +50,7 @@ fn psql(setup: &Setup, uid: u32, role: &str) -> Output {
 }
 
 #[test]
-fn a36_a_user_that_may_be_a_superuser_is_told_and_the_remedy_ends_it() {
+fn a36_a_user_that_may_be_a_superuser_is_reported_and_the_remedy_ends_it() {
     let setup = setup();
     let account = Account::server();
     let name = account.name();
@@ -143,7 +143,7 @@ fn f75_after_the_remedy_against_a_superuser_over_the_socket_the_printed_remedies
 }
 
 #[test]
-fn a36_trust_and_maps_on_the_socket_are_told_with_the_line() {
+fn a36_trust_and_maps_on_the_socket_are_reported_with_the_line() {
     let setup = setup();
     let account = Account::server();
     let name = account.name();
@@ -222,7 +222,7 @@ fn a84_roles_that_are_superusers_by_membership_count_as_superusers() {
 }
 
 #[test]
-fn a84_the_own_role_that_can_make_itself_a_superuser_is_told_and_the_remedy_ends_it() {
+fn a84_the_own_role_that_can_make_itself_a_superuser_is_reported_and_the_remedy_ends_it() {
     let setup = setup();
     let account = Account::server();
     let name = account.name();

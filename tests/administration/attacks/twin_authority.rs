@@ -143,7 +143,7 @@ fn a61_a_server_that_has_not_loaded_the_bundle_that_it_names_is_not_current() {
 
 /// Less is proven than before: the verdict stays, and somebody is told.
 #[test]
-fn a61_a_server_that_asks_for_no_certificate_any_more_is_told() {
+fn a61_a_server_that_asks_for_no_certificate_any_more_is_reported() {
     let setup = setup("TLSv1.3", "");
     setup.other.write("ca.pem", setup.agent.authority().root_pem(), 0o644);
     let pgsvid = setup.start();

@@ -17,7 +17,7 @@ fn ident() -> String {
 }
 
 #[test]
-fn a76_a_line_that_is_not_understood_is_told_and_nothing_is_well_beside_it() {
+fn a76_a_line_that_is_not_understood_is_reported_and_prevents_every_all_clear() {
     let setup = started();
     write(&setup, GOOD);
     is_well(&setup, &[]);
@@ -52,7 +52,7 @@ fn a76_a_line_that_is_not_understood_is_told_and_nothing_is_well_beside_it() {
 }
 
 #[test]
-fn a76_what_postgresql_takes_and_pgsvid_does_not_understand_is_told_as_well() {
+fn a76_lines_that_postgresql_accepts_and_pgsvid_does_not_understand_are_reported_too() {
     let setup = started();
     setup.cluster.write_file("pg_ident.conf", &ident());
     setup.cluster.write_file("places", "10.0.0.0/8\n");
@@ -83,7 +83,7 @@ fn a77_a_network_that_has_other_machines_is_not_taken_for_this_one() {
 }
 
 #[test]
-fn a78_maps_that_admit_more_than_they_name_are_told() {
+fn a78_maps_that_admit_more_than_they_name_are_reported() {
     let setup = started();
     let hba = "local postgres pgsvid peer map=pgsvid\nlocal all postgres peer map=administration\n\
                local all app peer map=users\nhostssl all all all cert map=names\n";

@@ -23,7 +23,7 @@ fn warnings<'a>(report: &'a Value, words: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
+fn a36_files_that_others_can_exchange_are_reported_and_the_remedy_ends_it() {
     let other = Directory::new();
     let directory = other.subdirectory("open");
     let link = other.join("link.pem");
@@ -63,7 +63,7 @@ fn a36_files_that_others_can_exchange_are_told_and_the_remedy_ends_it() {
 }
 
 #[test]
-fn a36_a_data_directory_that_the_sandbox_lets_pgsvid_read_is_told() {
+fn a36_a_data_directory_that_the_sandbox_lets_pgsvid_read_is_reported() {
     let setup = Setup::builder(PGSVID).cluster(|cluster| cluster.conf("ssl = off")).create();
     setup.cluster.start();
     let data = setup.cluster.data_directory();
@@ -79,7 +79,7 @@ fn a36_a_data_directory_that_the_sandbox_lets_pgsvid_read_is_told() {
 
 /// The access files, what they name, and the configuration decide who is let in, too.
 #[test]
-fn a83_files_of_access_and_configuration_that_others_can_exchange_are_told() {
+fn a83_files_of_access_and_configuration_that_others_can_exchange_are_reported() {
     let setup = started();
     let data = setup.cluster.data_directory();
     setup.cluster.write_file("who", "app\n");

@@ -74,7 +74,7 @@ fn bash(command: &str) {
 }
 
 #[test]
-fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
+fn a97_a_file_that_postgresql_cannot_read_is_reported_and_the_remedy_ends_it() {
     let setup = setup();
     is_well(&setup);
     // Rules that let in everybody stay in force, since the new ones cannot be read.
@@ -110,7 +110,7 @@ fn a97_a_file_that_postgresql_cannot_read_is_told_and_the_remedy_ends_it() {
 }
 
 #[test]
-fn a97_a_directory_on_the_way_that_postgresql_may_not_enter_is_told_and_groups_count() {
+fn a97_a_directory_on_the_way_that_postgresql_may_not_enter_is_reported_and_groups_count() {
     let setup = setup();
     let closed = setup.other.subdirectory("closed");
     let list = setup.other.write("closed/who", "app\n", 0o644);
@@ -210,7 +210,7 @@ fn is_well_for_root(setup: &Setup) {
 
 /// The mode shows the list's mask: the list denies PostgreSQL's user what the mode seems to grant, or grants what it denies.
 #[test]
-fn b110_a_list_that_keeps_postgresql_out_is_told_and_one_that_lets_it_in_is_not() {
+fn b110_a_list_that_keeps_postgresql_out_is_reported_and_one_that_lets_it_in_is_not() {
     let setup = setup();
     let (uid, none) = (setup.cluster.uid(), u32::MAX);
     let hba = setup.cluster.data_directory().join("pg_hba.conf");

@@ -71,7 +71,7 @@ fn n63_a_name_that_the_server_lacks_is_for_the_servers_entry_and_not_for_the_cli
 }
 
 #[test]
-fn n64_a_client_whose_login_was_not_tried_is_told_how_to_try_it() {
+fn n64_a_login_that_was_not_tried_is_reported_with_how_to_try_it() {
     let (setup, directory) = two();
     let report = checked(&setup, &directory, "other", &[]);
     let finding = one(&report, "skipped", "client-login");
@@ -81,7 +81,7 @@ fn n64_a_client_whose_login_was_not_tried_is_told_how_to_try_it() {
 }
 
 #[test]
-fn f71_a_client_for_whose_role_no_connection_is_left_is_told_so() {
+fn f71_a_client_for_whose_role_no_connection_is_left_gets_that_reason() {
     let (setup, directory) = two();
     setup.cluster.sql("postgres", "postgres", "ALTER ROLE client CONNECTION LIMIT 0");
     let report = checked(&setup, &directory, "localhost", &["--as-client", "client"]);

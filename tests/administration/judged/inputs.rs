@@ -16,7 +16,7 @@ fn texts(report: &Value) -> String {
 }
 
 #[test]
-fn b104_a_configuration_and_a_password_that_others_can_write_or_read_are_told() {
+fn b104_a_configuration_and_a_password_that_others_can_write_or_read_are_reported() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let third = Account::third().expect("the tests run as root");
     let server = Account::server();

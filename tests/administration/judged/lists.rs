@@ -91,7 +91,7 @@ fn values(setup: &Setup, other: &DevAgent) -> Vec<(&'static str, &'static str, S
 }
 
 #[test]
-fn f31_f65_lists_that_postgresql_cannot_load_or_refuses_clients_by_are_told_and_nothing_else_is_blamed()
+fn f31_f65_lists_that_postgresql_cannot_load_or_refuses_clients_by_are_reported_and_nothing_else_is_blamed()
  {
     const NONE: &str = "ssl_crl_file = ''\nssl_crl_dir = ''";
     let setup = started_with(HBA);

@@ -150,7 +150,7 @@ fn f64_another_method_than_a_password_is_not_a_matter_of_the_certificate() {
 
 /// PostgreSQL's view shows such a line without any column.
 #[test]
-fn f10_a_value_of_clientcert_that_is_gone_is_said_plainly() {
+fn f10_a_value_of_clientcert_that_no_longer_exists_is_reported() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     setup.cluster.set_hba(
         "local postgres pgsvid peer map=pgsvid\nhostssl all all 127.0.0.1/32 scram-sha-256 clientcert=1",

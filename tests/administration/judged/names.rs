@@ -42,7 +42,7 @@ fn b20_a_general_line_of_cert_lets_a_name_be_a_superuser_and_the_remedy_ends_it(
 }
 
 #[test]
-fn b20_the_servers_own_certificate_as_a_superusers_is_told() {
+fn b20_the_servers_own_certificate_as_a_superusers_is_reported() {
     let setup = started_with("hostssl all all 127.0.0.1/32 cert");
     crate::judged::admin(&setup, "CREATE ROLE localhost LOGIN SUPERUSER");
     let report = check(&setup, &[]);
@@ -77,7 +77,7 @@ fn n10_a_server_for_others_without_a_name_is_a_failure() {
 
 /// The entry is gone: the command that makes it again holds all that is known of it, even of a set that has expired since.
 #[test]
-fn n12_a_deleted_entry_is_told_with_the_whole_command() {
+fn n12_a_deleted_entry_is_reported_with_the_whole_command() {
     let setup =
         Setup::builder(PGSVID).cluster(|cluster| cluster.hba("local all all peer")).create();
     let entry = Entry::new(Setup::SPIFFE_ID).dns("db.example").dns("db");

@@ -73,7 +73,7 @@ fn n05_each_reason_of_a_refused_login_has_its_own_cause_and_remedy() {
 }
 
 #[test]
-fn n06_a_limit_of_connections_is_told_from_a_server_that_is_full() {
+fn n06_a_limit_of_connections_is_distinguished_from_a_server_that_is_full() {
     let setup = started_with(CERT);
     admin(&setup, "ALTER ROLE pgsvid CONNECTION LIMIT 0");
     heals(&setup, "connection-slots", "all connections of role pgsvid are in use");
@@ -83,7 +83,7 @@ fn n06_a_limit_of_connections_is_told_from_a_server_that_is_full() {
 
 /// PostgreSQL says the same of a wrong password and of one that has expired.
 #[test]
-fn n09_a_password_that_has_expired_is_told_with_what_lets_it_last() {
+fn n09_a_password_that_has_expired_is_reported_with_what_lets_it_last() {
     let setup = Setup::builder(PGSVID).cluster(|cluster| cluster.hba(CERT)).create();
     let file = setup.other.write("password", "correct horse\n", 0o644);
     setup.configure(&format!("[postgres]\npassword_file = '{}'", file.display()));
@@ -133,7 +133,7 @@ fn start_again(setup: &Setup) {
 }
 
 #[test]
-fn b75_a_line_that_lets_everybody_be_pgsvids_role_is_told_and_the_remedy_ends_it() {
+fn b75_a_line_that_lets_everybody_be_pgsvids_role_is_reported_and_the_remedy_ends_it() {
     let setup = started_with(CERT);
     setup.cluster.set_hba("local postgres pgsvid trust\nlocal all all peer");
     reload(&setup);

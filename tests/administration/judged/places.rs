@@ -96,7 +96,7 @@ fn b18_a_load_that_is_yet_to_come_is_no_all_clear() {
 
 /// A path may lead to the published file of today, and not to that of tomorrow.
 #[test]
-fn f69_a_path_to_the_generation_of_today_is_told_before_the_next_rotation() {
+fn f69_a_path_to_the_generation_of_today_is_reported_before_the_next_rotation() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let published = |name: &str| setup.files.join(name);
     let data = setup.cluster.data_directory();
@@ -107,7 +107,7 @@ fn f69_a_path_to_the_generation_of_today_is_told_before_the_next_rotation() {
     std::os::unix::fs::symlink(published("svid.pem"), data.join("followed.crt")).unwrap();
     std::os::unix::fs::symlink(setup.files.path(), data.join("way")).unwrap();
     let current = published("..data/svid.pem").display().to_string();
-    for (value, is_told) in [
+    for (value, is_reported) in [
         (format!("{generation}/svid.pem"), true),
         ("fixed.crt".to_owned(), true),
         ("hard.crt".to_owned(), true),
@@ -121,7 +121,7 @@ fn f69_a_path_to_the_generation_of_today_is_told_before_the_next_rotation() {
         // The handshake shows the published leaf in any case.
         one(&report, "ok", "verdict-current");
         let told = found(&report, "failure", "ssl-setting-elsewhere");
-        assert_eq!(!told.is_empty(), is_told, "{value}: {report:#}");
+        assert_eq!(!told.is_empty(), is_reported, "{value}: {report:#}");
     }
     // The daemon says so as soon as it looks at the settings.
     setup.cluster.set_conf("ssl_cert_file = 'fixed.crt'");

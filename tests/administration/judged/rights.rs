@@ -5,7 +5,7 @@ use test_support::Account;
 use crate::judged::{admin, check, found, one, paste, reload, started_with};
 
 #[test]
-fn b16_rights_that_are_as_good_as_a_superusers_are_told_and_the_remedy_ends_it() {
+fn b16_rights_that_are_as_good_as_a_superusers_are_reported_and_the_remedy_ends_it() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     admin(&setup, "CREATE ROLE grouped");
     let mut rights = vec![
@@ -55,7 +55,7 @@ fn b16_rights_that_are_as_good_as_a_superusers_are_told_and_the_remedy_ends_it()
 
 /// A function in `pg_catalog` for the very types of an argument goes before PostgreSQL's own for any type, in everybody's sessions.
 #[test]
-fn b69_what_was_put_into_pg_catalog_is_told_before_it_can_run_and_the_remedy_removes_it() {
+fn b69_what_was_put_into_pg_catalog_is_reported_before_it_can_run_and_the_remedy_removes_it() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     admin(&setup, "CREATE TABLE public.ran (who text); GRANT INSERT ON public.ran TO PUBLIC");
     admin(
@@ -157,7 +157,7 @@ fn b93_what_a_right_does_counts_and_not_its_name_and_the_remedy_ends_it() {
 
 /// The server logs in to itself, and `peer` lets its user in as a superuser.
 #[test]
-fn b94_a_user_mapping_that_leads_back_as_a_superuser_is_told_and_the_remedy_ends_it() {
+fn b94_a_user_mapping_that_leads_back_as_a_superuser_is_reported_and_the_remedy_ends_it() {
     let setup = started_with("hostssl all app 127.0.0.1/32 cert");
     let (socket, port) = (setup.cluster.socket_directory().display(), setup.cluster.port());
     let postgres = Account::server().name();

@@ -25,7 +25,7 @@ fn failures(report: &Value) -> Vec<String> {
 
 /// Each value on a real server: where PostgreSQL refuses it, `check` fails, and where it does not, `check` does not.
 #[test]
-fn b15_settings_that_postgresql_refuses_with_right_files_are_told() {
+fn b15_settings_that_postgresql_refuses_with_right_files_are_reported() {
     let setup = started_with(HBA);
     // OpenSSL 1.1.1 as first released accepts a list without a cipher for TLS 1.2. Only a log into which no client writes shows that.
     logs_as_json(&setup);
@@ -62,7 +62,7 @@ fn b15_settings_that_postgresql_refuses_with_right_files_are_told() {
 
 /// A reload goes on without the file, and a start does not.
 #[test]
-fn b15_parameters_that_keep_the_next_start_from_happening_are_told() {
+fn b15_parameters_that_keep_the_next_start_from_happening_are_reported() {
     let setup = started_with(HBA);
     let bad = setup.other.write("bad.pem", "x\n", 0o644).display().to_string();
     for path in ["/nowhere/dh.pem", &bad] {
@@ -121,7 +121,7 @@ fn b15_the_daemon_names_the_setting_that_is_refused() {
 
 /// PostgreSQL starts with an empty directory, and refuses every client.
 #[test]
-fn b22_revocation_lists_by_which_every_client_is_refused_are_told() {
+fn b22_revocation_lists_by_which_every_client_is_refused_are_reported() {
     let setup = Setup::builder(PGSVID)
         .cluster(|cluster| cluster.hba("hostssl all localhost 127.0.0.1/32 cert"))
         .create();

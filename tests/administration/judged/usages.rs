@@ -32,7 +32,7 @@ fn psql(setup: &Setup) -> Result<(), String> {
 }
 
 #[test]
-fn f28_a_servers_svid_that_is_for_clients_alone_is_told_when_it_is_fetched_and_by_check() {
+fn f28_a_servers_svid_that_is_for_clients_alone_is_reported_when_it_is_fetched_and_by_check() {
     let setup = with(&[&CLIENTS]);
     let pgsvid = setup.start();
     let told = pgsvid.event("identity-warning");

@@ -220,7 +220,7 @@ fn what_the_command_line_sets_is_left_to_whoever_starts_the_server() {
 }
 
 #[test]
-fn patroni_is_told_what_to_put_into_its_own_configuration() {
+fn the_settings_for_patronis_own_configuration_are_printed() {
     let setup = bare();
     configure(&setup, "", APP);
     publish(&setup);

@@ -212,7 +212,7 @@ fn a04_a_planted_server_cannot_name_the_data_directory_of_another_user() {
 }
 
 #[test]
-fn a04_nothing_is_said_to_a_server_of_another_user_or_of_roots() {
+fn a04_nothing_is_sent_to_a_server_of_another_user_or_of_roots() {
     let Some(third) = Account::third() else { return };
     let setup = bare();
     configure(&setup, "", "");

@@ -30,7 +30,7 @@ fn paste(command: &str) {
 }
 
 #[test]
-fn a35_a_role_that_somebody_else_has_made_is_told_before_it_gets_rights() {
+fn a35_a_role_that_somebody_else_has_created_is_reported_before_it_gets_rights() {
     let setup = bare();
     configure(&setup, "", "");
     publish(&setup);
@@ -87,7 +87,7 @@ fn what_a_role_needs_to_end_sessions_is_no_surprise_if_it_is_to_end_them() {
 }
 
 #[test]
-fn a37_however_many_roles_there_are_a_server_can_be_set_up() {
+fn a37_a_server_with_any_number_of_roles_can_be_set_up() {
     let setup = bare();
     configure(
         &setup,

@@ -18,7 +18,7 @@ fn names(setup: &Setup) -> Vec<std::ffi::OsString> {
 
 /// What the plan says, what an apply says, and that neither leaves anything behind.
 #[track_caller]
-fn is_told(setup: &Setup, reason: &str) {
+fn is_reported(setup: &Setup, reason: &str) {
     let (before, listed) = (state(setup), names(setup));
     let plan = run(setup, &["apply", "--hba", "--dry-run"]).well();
     assert!(plan.contains(reason), "{plan}");
@@ -41,7 +41,7 @@ fn a34_a_group_that_a_new_file_cannot_have_is_known_before_anything_is_changed()
     setup.cluster.start();
     let other = Account::third().expect("the tests run as root");
     chown(setup.cluster.data_directory().join("pg_hba.conf"), None, Some(other.gid())).unwrap();
-    is_told(&setup, "it cannot be replaced: cannot set the group");
+    is_reported(&setup, "it cannot be replaced: cannot set the group");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a34_a_file_that_is_a_mount_is_known_before_anything_is_changed() {
         setup.cluster.start();
         let file = setup.cluster.data_directory().join("pg_hba.conf");
         mount_bind(&file, &file).unwrap();
-        is_told(&setup, "it cannot be replaced: it is a mount of its own");
+        is_reported(&setup, "it cannot be replaced: it is a mount of its own");
         unmount(&file, UnmountFlags::DETACH).unwrap();
     });
 }
@@ -69,7 +69,7 @@ fn a34_an_immutable_file_is_known_before_anything_is_changed() {
     // Not every file system has the flag.
     if chattr("+i") {
         let told = catch_unwind(AssertUnwindSafe(|| {
-            is_told(&setup, "it cannot be replaced: it is immutable");
+            is_reported(&setup, "it cannot be replaced: it is immutable");
         }));
         assert!(chattr("-i"));
         told.unwrap();

@@ -55,7 +55,7 @@ fn lines_that_need_tls_are_not_written_where_it_is_off() {
 
 /// Such a line was right before PostgreSQL 14; its view shows it without any column.
 #[test]
-fn f10_a_line_that_is_wrong_already_is_told_before_anything_is_changed() {
+fn f10_a_line_that_is_wrong_already_is_reported_before_anything_is_changed() {
     let setup = bare();
     configure(&setup, "", "");
     publish(&setup);

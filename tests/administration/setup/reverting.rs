@@ -96,7 +96,7 @@ fn what_others_have_changed_since_stays() {
 }
 
 #[test]
-fn a_role_that_others_use_by_now_is_said_and_the_rest_is_done() {
+fn a_role_that_others_use_by_now_is_reported_and_the_rest_is_done() {
     let setup = bare();
     configure(&setup, "", "");
     publish(&setup);

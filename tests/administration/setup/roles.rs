@@ -281,7 +281,7 @@ fn check_names_what_the_servers_files_lack() {
 }
 
 #[test]
-fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
+fn a80_a_line_above_that_asks_no_map_or_another_is_reported() {
     let setup = Setup::builder(PGSVID).create();
     write(&setup, "", &[], ROLES);
     let pgsvid = started(&setup, "");
@@ -313,11 +313,11 @@ fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
         let sections = report["sections"].as_array().unwrap();
         let findings = sections.iter().flat_map(|section| section["findings"].as_array().unwrap());
         let mut of_severity = findings.filter(|finding| finding["severity"] == severity);
-        let is_told = of_severity.any(|finding| {
+        let is_reported = of_severity.any(|finding| {
             let text = finding["text"].as_str().unwrap();
             text.contains("line 2 ") && text.contains(words)
         });
-        assert!(is_told, "{line}: {report:#}");
+        assert!(is_reported, "{line}: {report:#}");
         assert!(!report.to_string().contains("let each workload of [[roles]]"), "{report:#}");
     }
     drop(pgsvid);
@@ -325,7 +325,7 @@ fn a80_a_line_above_that_asks_no_map_or_another_is_told() {
 
 /// The line that asks the map is for fewer databases or addresses than one below it.
 #[test]
-fn a96_a_line_below_that_others_reach_is_told_and_the_remedy_ends_it() {
+fn a96_a_line_below_that_others_reach_is_reported_and_the_remedy_ends_it() {
     let setup = Setup::builder(PGSVID).create();
     write(&setup, "", &[], ROLES);
     let pgsvid = started(&setup, "");

@@ -143,7 +143,7 @@ impl Service {
 }
 
 #[test]
-fn f19_what_libpq_refuses_or_goes_without_tls_by_is_told() {
+fn f19_what_libpq_refuses_or_goes_without_tls_by_is_reported() {
     let service = Service::new();
     let (psql, checked) = service.through("", &[]);
     assert_eq!((psql.stdout.as_str(), checked.status), ("t", 0), "{psql:?} {:#}", checked.report);
@@ -189,7 +189,7 @@ fn f19_what_libpq_refuses_or_goes_without_tls_by_is_told() {
 }
 
 #[test]
-fn f19_revocation_lists_that_libpq_reads_are_told_and_the_remedy_ends_it() {
+fn f19_revocation_lists_that_libpq_reads_are_reported_and_the_remedy_ends_it() {
     let service = Service::new();
     let other = DevAgent::builder(service.setup.other.join("other.sock")).start().unwrap();
     let home = Path::new(&service.home);
@@ -216,7 +216,7 @@ fn f19_revocation_lists_that_libpq_reads_are_told_and_the_remedy_ends_it() {
 }
 
 #[test]
-fn b72_a_certificate_among_a_clients_revocation_lists_vouches_for_servers_and_is_told() {
+fn b72_a_certificate_among_a_clients_revocation_lists_is_trusted_for_servers_and_is_reported() {
     let service = Service::new();
     let rogue = Authority::new("rogue.example", false).unwrap();
     let ours = service.setup.agent.authority();
@@ -399,7 +399,7 @@ fn a_password_and_a_certificate_that_is_signed_with_ed25519() {
 
 /// The server refuses a client whose certificate is over; libpq says so in OpenSSL's words.
 #[test]
-fn n20_a_client_whose_certificate_has_expired_is_told_so_by_psql() {
+fn n20_psql_reports_the_expired_certificate_to_a_client() {
     let setup = Setup::builder(BINARY)
         .cluster(|cluster| cluster.hba("hostssl all all 127.0.0.1/32 cert map=all"))
         .create();

@@ -74,7 +74,7 @@ fn another_users_link_in_a_shared_directory() {
 
 /// In a directory of root's, as the root of an `emptyDir` is, the set belongs to the user that runs pgsvid.
 #[test]
-fn b06_root_is_not_told_to_remove_the_set_of_the_user_that_runs_pgsvid() {
+fn b06_root_gets_no_advice_to_remove_the_set_of_the_user_that_runs_pgsvid() {
     let setup = setup();
     if Account::current().uid() != 0 {
         return;

@@ -100,7 +100,7 @@ fn j09_a_signal_reaches_the_application_alone_for_each_set() {
 }
 
 #[test]
-fn j09_by_default_it_is_told_nothing() {
+fn j09_by_default_the_application_is_not_notified() {
     let exec = Exec::new();
     let program = exec.start(&[], &["sleep", "60"]);
     let application = application(&program);

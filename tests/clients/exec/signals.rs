@@ -74,7 +74,7 @@ fn j06_it_stops_and_continues_while_renewals_go_on() {
 }
 
 #[test]
-fn j06_what_pgsvid_was_told_to_ignore_stays_ignored() {
+fn j06_signals_that_pgsvid_was_started_to_ignore_stay_ignored() {
     let exec = Exec::new();
     exec.agent.remove_entries();
     let pgsvid = test_support::Program::reachable(super::PGSVID).display().to_string();

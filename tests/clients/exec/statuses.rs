@@ -69,7 +69,7 @@ fn j03_a_signal_while_it_waits_ends_it_and_starts_nothing() {
 }
 
 #[test]
-fn j04_without_a_set_in_time_the_status_is_124_and_the_cause_is_told() {
+fn j04_without_a_set_in_time_the_status_is_124_and_the_cause_is_reported() {
     let exec = Exec::new();
     exec.agent.stop(dev_agent::Stop::Terminate);
     let program = exec.start(&["--timeout", "2s"], &["true"]);

@@ -61,7 +61,7 @@ fn j14_an_inherited_service_is_kept_from_drivers_of_the_stable_names() {
 }
 
 #[test]
-fn j14_what_keeps_pgjdbc_from_the_section_is_said_at_the_start() {
+fn j14_what_keeps_pgjdbc_from_the_section_is_logged_at_the_start() {
     let exec = Exec::new();
     let codes = |tables: &str| {
         exec.configure(tables);

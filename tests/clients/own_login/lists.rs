@@ -7,7 +7,7 @@ use super::{admitted, running, tables, told};
 use crate::both::Both;
 
 #[test]
-fn g05_a_revoked_certificate_and_a_missing_list_are_told_apart() {
+fn g05_a_revoked_certificate_and_a_missing_list_are_distinguished() {
     let both = running("[client]");
     let (setup, client) = (&both.setup, both.client());
     let mark = client.mark();

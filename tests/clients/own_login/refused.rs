@@ -15,7 +15,7 @@ fn next(both: &Both) -> Mark {
 }
 
 #[test]
-fn g01_the_client_is_let_in_with_each_new_set_and_that_is_told_once() {
+fn g01_the_client_is_let_in_with_each_new_set_and_that_is_reported_once() {
     let mut both = running("[client]\nverify_every = '1s'");
     let log = both.setup.cluster.log_mark();
     both.setup.cluster.set_conf("log_connections = on\nlog_disconnections = on");
@@ -46,8 +46,8 @@ fn g01_the_client_is_let_in_with_each_new_set_and_that_is_told_once() {
 }
 
 #[test]
-fn g02_g03_g04_g08_a_refusal_is_told_with_its_reason_and_is_over_once_the_printed_line_is_in_place()
-{
+fn g02_g03_g04_g08_a_refusal_is_reported_with_its_reason_and_is_over_once_the_printed_line_is_in_place()
+ {
     let both = running("[client]\nverify_every = '1s'");
     let cluster = &both.setup.cluster;
     let client = both.client();

@@ -50,7 +50,7 @@ fn g17_the_client_waits_until_the_server_has_loaded_the_set() {
 }
 
 #[test]
-fn g16_an_expired_certificate_is_told_with_the_reason_why_there_is_no_newer_one() {
+fn g16_an_expired_certificate_is_reported_with_the_reason_why_there_is_no_newer_one() {
     let setup = builder().agent(|agent| agent.ttl(Duration::from_secs(12))).create();
     let pgsvid = running(&setup);
     let (event, _) = pgsvid.wait_for_event_after(Mark::default(), LIMIT, |event| {

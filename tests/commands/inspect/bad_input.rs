@@ -10,7 +10,7 @@ use test_support::Directory;
 use crate::inspect::{ID, run};
 
 #[test]
-fn whatever_a_path_leads_to_has_its_sentence() {
+fn every_thing_that_a_path_leads_to_has_its_sentence() {
     let svid =
         Authority::new("example.org", false).unwrap().issue(&Entry::new(ID).dns("db")).unwrap();
     let files = Directory::new();

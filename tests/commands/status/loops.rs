@@ -9,7 +9,7 @@ use super::asked::Asked;
 
 /// A disk that does not answer: the sync of a file is held up, and the clock of the process runs on.
 #[test]
-fn a_loop_that_stands_still_is_said_and_a_slow_disk_is_not_alarmed_about() {
+fn a_loop_that_stands_still_is_reported_and_a_slow_disk_raises_no_alarm() {
     let setup = Setup::new(PGSVID);
     // The library that makes the clock reads a file of its own.
     let status = Asked::configure(&setup, "[sandbox]\nenabled = false\n");

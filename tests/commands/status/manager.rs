@@ -16,7 +16,7 @@ use super::PGSVID;
 fn systemd_hears_when_a_set_is_published_what_is_served_and_the_end() {
     let setup = Setup::new(PGSVID);
     let (manager, path) = listening(&setup);
-    is_told(&setup, &manager, &path);
+    is_reported(&setup, &manager, &path);
 }
 
 /// Anyone on the machine may fill the manager's queue.
@@ -84,7 +84,7 @@ fn a_manager_at_an_abstract_socket_hears_the_same() {
     let name = format!("pgsvid-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let manager = UnixDatagram::bind_addr(&address).unwrap();
-    is_told(&setup, &manager, &format!("@{name}"));
+    is_reported(&setup, &manager, &format!("@{name}"));
 }
 
 /// A manager that anyone may write to, and where it is.
@@ -119,7 +119,7 @@ fn hear(manager: &UnixDatagram, wanted: &str) -> String {
     }
 }
 
-fn is_told(setup: &Setup, manager: &UnixDatagram, notify: &str) {
+fn is_reported(setup: &Setup, manager: &UnixDatagram, notify: &str) {
     let hear = |wanted: &str| hear(manager, wanted);
     let pgsvid = notifying(setup, notify, "400000");
     let before = hear("READY=1");

@@ -42,7 +42,7 @@ fn metrics_tell_times_counts_and_sessions_of_a_role_that_may_see_them() {
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
 }
 
-/// `docs/monitoring.md` lists what the binary exposes; `PGSVID_WRITE_DOCS=1` writes it anew.
+/// `docs/monitoring.md` lists what the binary exposes; `PGSVID_WRITE_DOCS=1` writes it.
 #[test]
 fn the_page_of_metrics_is_the_registrys() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/monitoring.md");

@@ -1,5 +1,5 @@
 //! The pictures of the README, taken of the real program. `PGSVID_PICTURES=docs/pictures cargo test --test commands pictures`
-//! takes them anew.
+//! takes them again.
 
 use std::fmt::Write as _;
 

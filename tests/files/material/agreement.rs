@@ -116,8 +116,8 @@ fn published(hierarchy: &Hierarchy, asking: &mut Asking) {
     let sent: Vec<Vec<u8>> = material.chain().skip(1).map(|found| found.der().to_vec()).collect();
     let mut trusted: Vec<Vec<u8>> =
         material.authorities().map(|found| found.der().to_vec()).collect();
-    let fitness = material.fitness();
-    let purposes = [("ssl_server", fitness.servers), ("ssl_client", fitness.clients)];
+    let allowed_uses = material.allowed_uses();
+    let purposes = [("ssl_server", allowed_uses.servers), ("ssl_client", allowed_uses.clients)];
     for what in ["published", "published, the other way round"] {
         let (sent, authorities) = (slices(&sent), slices(&trusted));
         for (purpose, _) in purposes.iter().filter(|(_, hindered)| hindered.is_none()) {

@@ -58,7 +58,7 @@ fn f04_name_constraints_that_hold_are_no_obstacle() {
 }
 
 #[test]
-fn f04_name_constraints_that_do_not_hold_are_told_in_words() {
+fn f04_violated_name_constraints_have_a_text() {
     let (own, other) = (name("db.example.org", 12), name("other", 12));
     let broken: [(Bases<'_>, Bases<'_>); 8] = [
         (&[(URI, b"other.org")], &[]),
@@ -93,11 +93,11 @@ fn is_debug_text(text: &str) -> bool {
 }
 
 #[test]
-fn f03_every_refusal_is_told_in_words() {
+fn f03_every_refusal_has_a_text() {
     assert!(is_debug_text("NameConstraintViolation") && is_debug_text("found [1, 2]"));
     let faults = [
         Fault::Critical,
-        Fault::NoAuthority,
+        Fault::NotACa,
         Fault::NotForServers,
         Fault::NotForClients,
         Fault::PathLength,
@@ -112,12 +112,12 @@ fn f03_every_refusal_is_told_in_words() {
         Fault::NameConstraints,
         Fault::TooManyNames,
         Fault::UnsupportedName,
-        Fault::Resources,
+        Fault::ResourceExtension,
     ];
     // A new one has to be added above.
     let known = |fault| match fault {
         Fault::Critical
-        | Fault::NoAuthority
+        | Fault::NotACa
         | Fault::NotForServers
         | Fault::NotForClients
         | Fault::PathLength
@@ -132,8 +132,8 @@ fn f03_every_refusal_is_told_in_words() {
         | Fault::NameConstraints
         | Fault::TooManyNames
         | Fault::UnsupportedName
-        | Fault::ForNeither
-        | Fault::Resources => true,
+        | Fault::NotForServersOrClients
+        | Fault::ResourceExtension => true,
     };
     assert!(faults.iter().copied().all(known));
     let authority = Which::Authority { serial: "01:02:03".to_owned() };

@@ -217,7 +217,7 @@ fn b49_a_namesake_whose_signature_cannot_be_verified_is_left_out() {
 /// I is signed by R, and once more, with the same key, by R1, whose name R2 has with another key. Where I' and R2 come first,
 /// nobody is let in.
 #[test]
-fn b50_whatever_order_the_published_authorities_are_in_openssl_takes_the_leaf() {
+fn b50_openssl_accepts_the_leaf_with_every_order_of_the_published_authorities() {
     let bare = |recipe: Recipe| recipe.without(14).without(35);
     let (other, namesake) = (
         bare(Recipe::authority("other", 3, "other", 3)),

@@ -26,10 +26,8 @@ fn blocks() -> (Vec<String>, Vec<String>) {
         "openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt | tee key.pem",
     );
     made("openssl req -x509 -key key.pem -days 9 -subj /CN=x -out ca.pem");
-    let ini = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\ncrlnumber=number\n";
-    std::fs::write(directory.path().join("ini"), ini).unwrap();
     let list = made(
-        "touch index; echo 01 > number; openssl ca -gencrl -crldays 5 -md sha256 -keyfile key.pem -cert ca.pem -config ini 2>/dev/null",
+        "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\ncrlnumber=number\\n' > ini; touch index; echo 01 > number; openssl ca -gencrl -crldays 5 -md sha256 -keyfile key.pem -cert ca.pem -config ini 2>/dev/null",
     );
     let labelled =
         |text: &str, header: &str| text.replacen("-----\n", &format!("-----\n{header}\n\n"), 1);

@@ -24,7 +24,7 @@ fn how_many(usual: usize) -> usize {
 }
 
 #[test]
-fn a29_what_openssl_loads_is_taken_however_odd() {
+fn a29_odd_certificates_that_openssl_loads_are_accepted() {
     let public = public_authorities();
     let samples = || SAMPLES.iter().chain(&public);
     let mut questions = Questions::default();
@@ -110,7 +110,7 @@ fn a29_a_value_in_a_name_is_taken_as_openssl_takes_it() {
     }
 }
 
-/// What is changed is signed anew, so that nothing but the change speaks against it.
+/// What is changed is signed again, so that nothing but the change speaks against it.
 #[test]
 fn a29_a_leaf_with_something_changed_is_taken_only_if_openssl_serves_it() {
     let mut dice = Dice::from_environment("MUTATION_SEED");

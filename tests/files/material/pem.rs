@@ -38,7 +38,7 @@ fn openssl_reads_certificates_and_keys_as_they_were() {
 }
 
 #[test]
-fn a99_openssl_loads_the_key_whatever_stands_beside_it() {
+fn a99_openssl_loads_the_key_with_any_neighbours() {
     let directory = tempfile::tempdir().unwrap();
     for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Ed25519] {
         let agent = DevAgent::builder(directory.path().join(kind.to_string()))

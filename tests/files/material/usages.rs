@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use pgsvid::material::{By, Certificate, Fitness, Usage, certificates, verify_path};
+use pgsvid::material::{AllowedUses, Certificate, ForbiddenBy, Usage, certificates, verify_path};
 use pgsvid::timing;
 use test_support::{Directory, openssl};
 
@@ -89,14 +89,14 @@ fn f27_what_a_leaf_may_be_used_for_is_what_openssl_says() {
         let certificate = place.issue(name, "root", &extensions);
         assert_eq!(place.verifies("sslserver", name, "root"), servers, "{name}");
         assert_eq!(place.verifies("sslclient", name, "root"), clients, "{name}");
-        let fitness = Fitness::of_leaf(&certificate);
-        let wanted = |may: bool| (!may).then_some(By::Leaf);
+        let allowed_uses = AllowedUses::of_leaf(&certificate);
+        let wanted = |may: bool| (!may).then_some(ForbiddenBy::Leaf);
         assert_eq!(
-            fitness,
-            Fitness { servers: wanted(servers), clients: wanted(clients) },
+            allowed_uses,
+            AllowedUses { servers: wanted(servers), clients: wanted(clients) },
             "{name}"
         );
-        judged(&certificate, &[], &root, servers, clients, By::Leaf);
+        judged(&certificate, &[], &root, servers, clients, ForbiddenBy::Leaf);
     }
 }
 
@@ -118,7 +118,7 @@ fn f27_the_extended_key_usage_of_an_authority_counts_for_what_is_below_it() {
         let leaf = place.issue(&below, name, &[names, SIGNATURE]);
         assert_eq!(place.verifies("sslserver", &below, name), servers, "{name}");
         assert_eq!(place.verifies("sslclient", &below, name), clients, "{name}");
-        judged(&leaf, &[above], &root, servers, clients, By::Authority);
+        judged(&leaf, &[above], &root, servers, clients, ForbiddenBy::Authority);
     }
 }
 
@@ -130,7 +130,7 @@ fn judged(
     root: &Certificate,
     servers: bool,
     clients: bool,
-    by: By,
+    by: ForbiddenBy,
 ) {
     let verify = |usage| verify_path(leaf, above, std::slice::from_ref(root), usage, timing::now());
     assert_eq!(verify(Usage::Server).is_ok(), servers);
@@ -139,6 +139,9 @@ fn judged(
     assert_eq!(any.is_ok(), servers || clients);
     if let Ok(sound) = any {
         let wanted = |may: bool| (!may).then_some(by);
-        assert_eq!(sound.fitness, Fitness { servers: wanted(servers), clients: wanted(clients) });
+        assert_eq!(
+            sound.allowed_uses,
+            AllowedUses { servers: wanted(servers), clients: wanted(clients) }
+        );
     }
 }

@@ -39,7 +39,7 @@ fn a43_a_restart_does_not_forget_that_postgresql_may_have_read_something_else() 
 }
 
 #[test]
-fn a44_what_is_planted_while_there_is_no_identity_is_told_and_removed() {
+fn a44_what_is_planted_while_there_is_no_identity_is_reported_and_removed() {
     let setup = Setup::new(PGSVID);
     set_mode(setup.files.path(), 0o1777);
     setup.agent.remove_entries();
@@ -67,7 +67,7 @@ fn a44_what_is_planted_while_there_is_no_identity_is_told_and_removed() {
 }
 
 #[test]
-fn a44_what_is_planted_and_cannot_be_removed_is_told_with_the_command() {
+fn a44_what_is_planted_and_cannot_be_removed_is_reported_with_the_command() {
     let place = Place::new();
     give_to(test_support::Account::current(), &place.svids);
     set_mode(&place.svids, 0o1777);
@@ -115,7 +115,7 @@ fn a46_a_link_that_others_have_turned_is_made_again_while_the_volume_is_full() {
 }
 
 #[test]
-fn a46_postgresql_is_not_told_to_read_by_a_link_that_cannot_be_made_again() {
+fn a46_postgresql_is_not_asked_to_read_by_a_link_that_cannot_be_recreated() {
     with_mounts(|| {
         let setup = Setup::new(PGSVID);
         let volume = Tmpfs::over(setup.files.path(), "size=1m,mode=0777");

@@ -58,7 +58,7 @@ fn a74_a_group_that_comes_after_the_start_does_not_read_the_next_key() {
 }
 
 #[test]
-fn a74_a_lock_that_is_lost_is_told_and_taken_again_at_once() {
+fn a74_a_lock_that_is_lost_is_reported_and_taken_again_at_once() {
     let place = Place::new();
     let pgsvid = place.run();
     published(&pgsvid, 1);
@@ -79,7 +79,7 @@ fn a74_a_lock_that_is_lost_is_told_and_taken_again_at_once() {
 }
 
 #[test]
-fn a74_another_pgsvid_that_has_got_the_lock_is_told() {
+fn a74_another_pgsvid_that_has_got_the_lock_is_reported() {
     let place = Place::new();
     let first = place.run();
     published(&first, 1);

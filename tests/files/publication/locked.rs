@@ -145,7 +145,7 @@ fn b29_a_file_system_without_locks_is_named_with_what_could_be_lost() {
 
 /// NFS locks no file that is open for reading, and the directory for this machine alone.
 #[test]
-fn b29_a_lock_that_other_machines_do_not_see_is_told() {
+fn b29_a_lock_that_other_machines_do_not_see_is_reported() {
     let place = Place::new();
     let run = || Strace::quietly(PGSVID, &place.arguments(), "flock:error=EBADF:when=1");
     let pgsvid = run();

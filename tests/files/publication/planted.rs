@@ -199,7 +199,7 @@ fn a07_a_set_is_not_taken_over_if_others_could_have_written_any_part_of_it() {
 }
 
 #[test]
-fn a07_a_set_of_our_own_is_adopted_whatever_modes_the_former_run_was_told_to_set() {
+fn a07_a_set_of_our_own_is_adopted_with_any_modes_that_the_former_run_has_set() {
     for modes in [[0o644, 0o600, 0o644], [0o440, 0o400, 0o440], [0o600, 0o640, 0o600]] {
         let library = Library::new();
         let svid = library.issue();
@@ -245,7 +245,7 @@ fn a07_a_set_of_our_own_is_adopted_in_a_volume_with_a_group_as_fs_group_makes_it
 }
 
 #[test]
-fn a07_a_set_that_root_has_published_is_told_and_stays_until_our_own_replaces_it() {
+fn a07_a_set_that_root_has_published_is_reported_and_stays_until_our_own_replaces_it() {
     let place = Place::new();
     let former = place.agent.svid();
     let generation = plant(&place.svids, &former);

@@ -55,7 +55,7 @@ fn give_away(path: &Path, otherwise: u32) {
 }
 
 #[test]
-fn d11_whatever_is_edited_or_deleted_is_restored() {
+fn d11_every_edited_or_deleted_file_is_restored() {
     let place = Place::new();
     let pgsvid = place.run_with("[files.service]\nfile = 'pg_service.conf'\nname = 'products'\n");
     published(&pgsvid, 1);
@@ -102,7 +102,7 @@ fn d11_a_file_that_is_only_touched_or_read_is_left_alone() {
 const WITHOUT_SANDBOX: &str = "[sandbox]\nenabled = false\n";
 
 #[test]
-fn d12_a_directory_that_is_renamed_away_and_made_anew_is_published_to() {
+fn d12_pgsvid_publishes_to_a_directory_that_was_renamed_away_and_recreated() {
     let place = Place::new();
     let pgsvid = place.run_with(WITHOUT_SANDBOX);
     published(&pgsvid, 1);
@@ -125,7 +125,7 @@ fn d12_a_directory_that_is_renamed_away_and_made_anew_is_published_to() {
 }
 
 #[test]
-fn d12_in_the_sandbox_a_directory_that_is_made_anew_ends_the_daemon_for_the_next_to_go_on() {
+fn d12_in_the_sandbox_a_recreated_directory_ends_the_daemon_and_the_next_one_goes_on() {
     let place = Place::new();
     let pgsvid = place.run();
     published(&pgsvid, 1);

@@ -55,8 +55,8 @@ fn n19_the_file_that_somebody_has_changed_is_named() {
 }
 
 #[test]
-fn n21_a_directory_that_has_become_unsafe_is_told_by_check_and_status_and_healed_by_their_command()
-{
+fn n21_a_directory_that_has_become_unsafe_is_reported_by_check_and_status_and_healed_by_their_command()
+ {
     let setup = Setup::new(PGSVID);
     let socket = setup.other.join("status.sock").display().to_string();
     setup.configure(&format!("[health]\nlisten = 'unix:{socket}'"));

@@ -93,7 +93,7 @@ fn d09_a_directory_of_somebody_else_is_refused_with_the_command_that_fixes_it() 
 }
 
 #[test]
-fn d09_a_directory_of_its_own_or_of_root_is_nothing_to_be_said_of() {
+fn d09_a_directory_of_its_own_or_of_root_is_not_reported() {
     let library = Library::new();
     assert_eq!(library.open().trust(), Trust::Exclusive);
     set_mode(library.path(), 0o1777);
@@ -101,7 +101,7 @@ fn d09_a_directory_of_its_own_or_of_root_is_nothing_to_be_said_of() {
 }
 
 #[test]
-fn d10_modes_are_exact_whatever_the_umask() {
+fn d10_modes_are_exact_with_any_umask() {
     for umask in ["000", "777", "022", "077"] {
         let place = Place::new();
         let service = "[files.service]\nfile = 'pg_service.conf'\nname = 'products'\n";

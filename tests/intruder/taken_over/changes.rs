@@ -70,7 +70,7 @@ fn keeps_modes_and_groups(setup: &Setup, pgsvid: &Pgsvid, readable: &Path) {
 }
 
 #[test]
-fn a31_whatever_the_daemon_can_open_keeps_its_mode_and_its_group() {
+fn a31_all_that_the_daemon_can_open_keeps_its_mode_and_its_group() {
     let setup = Setup::new(PGSVID);
     let bundle = setup.agent.svid().bundle_pem();
     // Of the daemon's own user, as a key beside it may be.
@@ -83,7 +83,7 @@ fn a31_whatever_the_daemon_can_open_keeps_its_mode_and_its_group() {
 }
 
 #[test]
-fn a31_as_root_whatever_the_daemon_can_open_keeps_its_mode_and_its_group() {
+fn a31_as_root_all_that_the_daemon_can_open_keeps_its_mode_and_its_group() {
     let mut readable = None;
     let (setup, pgsvid) = of_root(|setup| {
         let path = setup.other.write("extra.pem", setup.agent.svid().bundle_pem(), 0o600);

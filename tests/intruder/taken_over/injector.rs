@@ -113,7 +113,7 @@ impl Injector {
 
 impl Drop for Injector {
     fn drop(&mut self) {
-        // What it was stopped in is begun anew, or answers that it was interrupted.
+        // What it was stopped in starts over, or answers that it was interrupted.
         let restored = ptrace::setregs(self.thread, self.registers);
         let detached = ptrace::detach(self.thread, None);
         if !std::thread::panicking() {

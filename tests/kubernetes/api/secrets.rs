@@ -133,7 +133,7 @@ fn v08_the_printed_command_grants_the_right_to_watch() {
 }
 
 #[test]
-fn v13_a_lease_that_a_stranger_holds_is_told() {
+fn v13_a_lease_that_a_stranger_holds_is_reported() {
     let publisher = Publisher::new("v13-other");
     publisher.configure_and_grant(&format!("[lease]\nduration = '3s'\n{}", table("server")));
     let lease = json!({
@@ -262,7 +262,7 @@ fn v06_an_immutable_secret_is_deleted_by_the_printed_command_and_created_again()
 }
 
 #[test]
-fn v07_a_secret_of_more_than_a_mebibyte_is_told_and_written_once_there_is_room() {
+fn v07_a_secret_of_more_than_a_mebibyte_is_reported_and_written_once_there_is_room() {
     let publisher = Publisher::new("v07");
     publisher.configure_and_grant(&table("server"));
     publisher.files.write("large", "x".repeat(1024 * 1024 - 100), 0o644);
@@ -282,7 +282,7 @@ fn v07_a_secret_of_more_than_a_mebibyte_is_told_and_written_once_there_is_room()
 }
 
 #[test]
-fn v12_a_token_that_is_not_accepted_is_told_and_an_exchanged_one_is_used() {
+fn v12_a_token_that_is_not_accepted_is_reported_and_an_exchanged_one_is_used() {
     let (publisher, pgsvid) = writing("v12");
     let first = publisher.field("server", "tls.crt");
     publisher.exchange_token();
@@ -297,7 +297,7 @@ fn v12_a_token_that_is_not_accepted_is_told_and_an_exchanged_one_is_used() {
 }
 
 #[test]
-fn v16_a_policy_that_refuses_a_secret_is_told_apart_from_missing_rights() {
+fn v16_a_policy_that_refuses_a_secret_is_distinguished_from_missing_rights() {
     let publisher = Publisher::new("v16");
     publisher.configure_and_grant(&table("server"));
     let quota = json!({

@@ -30,7 +30,7 @@ fn z02_a_key_of_another_leaf_is_never_published() {
 }
 
 #[test]
-fn z03_before_the_first_set_nothing_is_published_and_it_is_said_which_file_is_missing() {
+fn z03_before_the_first_set_nothing_is_published_and_the_missing_file_is_reported() {
     let place = Place::new();
     let pgsvid = place.spawn();
     let event = rejected(&pgsvid, Mark::default(), "certificates-missing");
@@ -47,7 +47,7 @@ fn z03_before_the_first_set_nothing_is_published_and_it_is_said_which_file_is_mi
 }
 
 #[test]
-fn z04_a_file_that_pgsvid_may_not_read_is_told_with_its_user() {
+fn z04_a_file_that_pgsvid_may_not_read_is_reported_with_its_user() {
     let place = Place::new();
     let svid = place.issue();
     place.write(&svid);
@@ -62,7 +62,7 @@ fn z04_a_file_that_pgsvid_may_not_read_is_told_with_its_user() {
 }
 
 #[test]
-fn z05_der_and_keys_with_a_passphrase_are_told_with_the_command_that_converts_them() {
+fn z05_der_and_keys_with_a_passphrase_are_reported_with_the_command_that_converts_them() {
     let place = Place::new();
     let svid = place.issue();
     place.write(&svid);

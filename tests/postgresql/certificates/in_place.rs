@@ -106,7 +106,7 @@ fn entries(place: &Place) -> Vec<String> {
 }
 
 #[test]
-fn z15_a_set_in_place_that_postgresql_refuses_is_told_with_the_file_of_the_other_program() {
+fn z15_a_set_in_place_that_postgresql_refuses_is_reported_with_the_file_of_the_other_program() {
     let (place, pgsvid, _) = in_force();
     let next = place.issue();
     let mark = pgsvid.mark();
@@ -185,7 +185,7 @@ fn b127_a_key_in_place_with_a_mode_that_postgresql_refuses_is_a_failure() {
 
 /// PostgreSQL refuses the file at its next start, and libpq at each login.
 #[test]
-fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told() {
+fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_reported() {
     let (place, pgsvid, first) = in_force();
     let bundle = fs::read_to_string(place.at("ca.crt")).unwrap();
     let broken = "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n";
@@ -218,7 +218,7 @@ fn b130_a_bundle_in_place_with_a_broken_list_is_rejected_and_a_good_one_is_told(
 }
 
 #[test]
-fn f74_a_server_that_cannot_start_from_a_mixed_pair_is_told_with_how_it_starts() {
+fn f74_a_server_that_cannot_start_from_a_mixed_pair_is_reported_with_how_it_starts() {
     let (place, pgsvid, _) = in_force();
     drop(pgsvid);
     // The printed command knows no options of the command line.

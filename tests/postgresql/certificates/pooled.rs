@@ -17,7 +17,7 @@ fn lines(place: &Place) -> String {
 }
 
 #[test]
-fn q25_files_in_place_that_are_no_set_are_told_as_pgbouncers_trouble_until_they_are_one() {
+fn q25_files_in_place_that_are_no_set_are_reported_as_pgbouncers_trouble_until_they_are_one() {
     let place = Place::read_in_place("");
     let pgbouncer = PgBouncer::before(&place.setup.cluster);
     pgbouncer.configure(&lines(&place));

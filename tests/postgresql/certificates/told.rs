@@ -126,7 +126,7 @@ fn failures(report: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_renewal_that_does_not_come_is_said_after_its_time_with_who_should_have_made_it() {
+fn a_late_renewal_is_reported_after_its_time_with_the_program_that_should_have_renewed() {
     let place = Place::new();
     place.configure(
         "",
@@ -223,7 +223,7 @@ fn warns(found: &[(String, String)], code: &str) -> bool {
 }
 
 #[test]
-fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
+fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_reported() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new();
     let mode = |path: &std::path::Path, mode: u32| {
@@ -247,7 +247,8 @@ fn b88_files_that_others_can_exchange_and_a_key_that_they_can_read_are_told() {
 }
 
 #[test]
-fn f72_a_key_in_a_data_volume_on_the_file_system_of_the_machine_that_everybody_can_read_is_told() {
+fn f72_a_key_in_a_data_volume_on_the_file_system_of_the_machine_that_everybody_can_read_is_reported()
+ {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     let place = Place::new();
     place.certs.subdirectory("..1");
@@ -286,7 +287,8 @@ fn b118_no_command_is_printed_for_a_file_of_roots_to_which_the_writers_key_leads
 }
 
 #[test]
-fn b106_a_key_that_a_foreign_group_or_a_user_of_a_list_can_read_is_told_and_the_remedy_ends_it() {
+fn b106_a_key_that_a_foreign_group_or_a_user_of_a_list_can_read_is_reported_and_the_remedy_ends_it()
+{
     use std::os::unix::fs::{PermissionsExt as _, chown};
     let place = Place::new();
     place.write(&place.issue());

@@ -17,7 +17,7 @@ use super::place::{NAMES, PGSVID, PUBLISHED, Place, issue_by, rejected, texts};
 const SETTLED: Duration = Duration::from_millis(1500);
 
 #[test]
-fn z01_a_pair_in_the_middle_of_its_renewal_is_waited_for_and_nothing_is_said() {
+fn z01_a_pair_in_the_middle_of_its_renewal_is_waited_for_and_nothing_is_reported() {
     let place = Place::new();
     let (first, next) = (place.issue(), place.issue());
     place.write(&first);
@@ -33,7 +33,7 @@ fn z01_a_pair_in_the_middle_of_its_renewal_is_waited_for_and_nothing_is_said() {
 }
 
 #[test]
-fn z09_links_that_are_turned_and_directories_that_are_made_anew_are_followed() {
+fn z09_links_that_are_turned_and_directories_that_are_recreated_are_followed() {
     let place = Place::new();
     let svids: Vec<Svid> = (0..5).map(|_| place.issue()).collect();
     for (at, svid) in svids.iter().enumerate().take(2) {
@@ -224,7 +224,7 @@ fn z05_keys_in_pkcs1_and_sec1_are_published_in_pkcs8() {
 }
 
 #[test]
-fn z03_files_that_are_taken_away_are_said_to_be_and_come_back() {
+fn z03_files_that_are_taken_away_are_reported_and_come_back() {
     let place = Place::new();
     let first = place.issue();
     place.write(&first);

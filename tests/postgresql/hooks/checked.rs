@@ -89,7 +89,7 @@ fn check_warns_of_a_program_that_others_can_exchange_and_of_a_pid_file_that_they
 
 /// Each of these runs a file that another user can change, though the program itself is root's.
 #[test]
-fn b87_a_script_or_an_interpreter_that_others_can_exchange_is_told() {
+fn b87_a_script_or_an_interpreter_that_others_can_exchange_is_reported() {
     let setup = Setup::new(PGSVID);
     let open = script(&setup, "open", "exit 0");
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
@@ -164,7 +164,7 @@ fn b98_what_the_environment_or_the_text_of_a_shell_names_is_judged() {
 }
 
 #[test]
-fn h17_a_hook_that_reloads_patroni_is_told_and_one_that_only_asks_it_is_not() {
+fn h17_a_hook_that_reloads_patroni_is_reported_and_one_that_only_asks_it_is_not() {
     let setup = Setup::new(PGSVID);
     let sleeper = Program::spawn_as(Account::server(), "/bin/sleep", ["600"], &[]);
     let file = setup.other.write("patroni.pid", sleeper.pid().to_string(), 0o644);

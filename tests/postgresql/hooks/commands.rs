@@ -7,7 +7,7 @@ use test_support::{Account, LIMIT, Mark, Process, Setup, eventually};
 use super::{PGSVID, command, configure, fails, hook, lines, read, script, told, view};
 
 #[test]
-fn h01_a_command_that_fails_is_told_once_with_its_output_and_tried_again_until_it_succeeds() {
+fn h01_a_command_that_fails_is_reported_once_with_its_output_and_tried_again_until_it_succeeds() {
     let setup = Setup::new(PGSVID);
     let allowed = setup.other.join("allowed");
     let body = format!("test -e {} && exit 0; echo 'not yet' >&2; exit 3", allowed.display());
@@ -67,7 +67,7 @@ fn h02_what_hangs_is_killed_with_its_grandchildren_and_delays_no_rotation() {
 }
 
 #[test]
-fn h03_a_flood_of_output_is_taken_up_and_its_end_is_told() {
+fn h03_a_flood_of_output_is_taken_up_and_its_end_is_reported() {
     let setup = Setup::new(PGSVID);
     let body = "yes 'a line of many' | head -c 200000000; printf 'the end\\033[2J'; exit 1";
     configure(&setup, &[command("loud", &script(&setup, "hook", body), "timeout = '1m'")]);
@@ -83,7 +83,7 @@ fn h03_a_flood_of_output_is_taken_up_and_its_end_is_told() {
 }
 
 #[test]
-fn h04_what_cannot_be_executed_is_told_with_the_reason() {
+fn h04_what_cannot_be_executed_is_reported_with_the_reason() {
     let setup = Setup::new(PGSVID);
     let forbidden = setup.other.write("forbidden", "#!/bin/sh\n", 0o644);
     let tables = [

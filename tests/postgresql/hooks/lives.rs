@@ -54,7 +54,7 @@ fn h09_a_hook_does_not_outlive_the_parent() {
 }
 
 #[test]
-fn h12_what_was_changed_since_the_start_is_told_and_not_run() {
+fn h12_what_was_changed_since_the_start_is_reported_and_not_run() {
     let setup = Setup::new(PGSVID);
     let (old, new, same) =
         (setup.other.join("old"), setup.other.join("new"), setup.other.join("same"));

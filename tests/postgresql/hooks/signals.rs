@@ -53,7 +53,7 @@ fn a_process_gets_the_signal_after_each_publication() {
 }
 
 #[test]
-fn h05_a_pid_file_without_a_number_is_told_until_there_is_one() {
+fn h05_a_pid_file_without_a_number_is_reported_until_there_is_one() {
     for content in [None, Some(""), Some("pooler\n")] {
         let setup = Setup::new(PGSVID);
         let file = setup.other.join("pooler.pid");
@@ -70,7 +70,7 @@ fn h05_a_pid_file_without_a_number_is_told_until_there_is_one() {
 }
 
 #[test]
-fn h06_a_process_that_is_gone_is_told() {
+fn h06_a_process_that_is_gone_is_reported() {
     let setup = Setup::new(PGSVID);
     let pooler = Pooler::start(&setup);
     configure(&setup, &[signal(&pooler.pid_file, "")]);
@@ -113,7 +113,7 @@ fn h07_as_root_a_process_of_another_user_than_the_files_gets_no_signal() {
 }
 
 #[test]
-fn h07_one_who_may_not_signal_a_process_is_told() {
+fn h07_without_permission_to_signal_the_hook_reports_it() {
     let setup = Setup::new(PGSVID);
     let other = Program::spawn_as(Account::current(), "/bin/sleep", ["600"], &[]);
     let file = setup.other.write_owned("pooler.pid", other.pid().to_string(), 0o644, 0, 0);
@@ -138,7 +138,7 @@ fn h08_a_process_that_took_the_number_after_the_file_was_written_gets_no_signal(
 }
 
 #[test]
-fn h14_a_process_that_ends_by_the_signal_is_told() {
+fn h14_a_process_that_ends_by_the_signal_is_reported() {
     let setup = Setup::new(PGSVID);
     let sleeper = Program::spawn_as(Account::server(), "/bin/sleep", ["600"], &[]);
     let file = setup.other.write("pooler.pid", sleeper.pid().to_string(), 0o644);

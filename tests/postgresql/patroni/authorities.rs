@@ -3,7 +3,7 @@
 use super::{PART, STRICT, running};
 
 #[test]
-fn r05_changed_authorities_are_asked_for_once_and_said_to_be_pending_until_the_next_certificate() {
+fn r05_changed_authorities_are_asked_for_once_and_reported_as_pending_until_the_next_certificate() {
     let node = running(STRICT, PART, "");
     node.setup.agent.prepare_authority().unwrap();
     node.current("postgres", 2);

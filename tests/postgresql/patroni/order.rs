@@ -77,7 +77,7 @@ fn r09_the_next_set_waits_until_patroni_has_loaded_the_one_before() {
 }
 
 #[test]
-fn r07_a_certificate_of_others_is_told_and_patroni_is_never_asked() {
+fn r07_a_certificate_of_others_is_reported_and_patroni_is_never_asked() {
     let (setup, patroni, etcd) = prepared("", "", "");
     let other = setup.agent.issue(&dev_agent::Entry::new("spiffe://example.org/other")).unwrap();
     let path = setup.other.path().display().to_string();
@@ -97,7 +97,7 @@ fn r07_a_certificate_of_others_is_told_and_patroni_is_never_asked() {
 }
 
 #[test]
-fn r08_a_rest_api_without_tls_is_told() {
+fn r08_a_rest_api_without_tls_is_reported() {
     let (setup, patroni, etcd) = prepared("", "", "");
     let node = started(setup, patroni, etcd);
     let told = node.told("verdict-plaintext");

@@ -6,7 +6,7 @@ use test_support::{LIMIT, Patroni, Program, Setup, Signal, eventually};
 use super::{PART, STRICT, configure, prepared, running, started};
 
 #[test]
-fn r11_a_rest_api_with_a_password_is_told_and_asked_with_it() {
+fn r11_a_rest_api_with_a_password_is_reported_and_asked_with_it() {
     let restapi = format!("{STRICT}authentication: {{username: admin, password: 'to:p'}}\n");
     let (setup, patroni, etcd) = prepared(&restapi, PART, "");
     let node = started(setup, patroni, etcd);
@@ -98,7 +98,7 @@ fn b117_the_password_is_not_sent_to_a_server_whose_certificate_is_of_an_extra_au
 
 /// Patroni ignores a password that it does not demand.
 #[test]
-fn b126_a_rest_api_that_admits_everybody_is_a_failure_whatever_pgsvid_sends() {
+fn b126_a_rest_api_that_admits_everybody_is_a_failure_with_and_without_a_password() {
     let password = "username = 'admin'\npassword_file = '/dev/null'\n";
     let node = running("", PART, "");
     assert!(super::is(&super::check(&node.setup), "patroni-open", "failure"));
@@ -140,7 +140,7 @@ fn b119_of_workloads_of_the_trust_domain_only_the_nodes_may_change_the_cluster()
 }
 
 #[test]
-fn r12_an_address_that_patroni_does_not_admit_is_told() {
+fn r12_an_address_that_patroni_does_not_admit_is_reported() {
     let restapi = format!("{STRICT}allowlist: [192.0.2.1]\n");
     let node = running(&restapi, PART, "");
     node.setup.agent.rotate().unwrap();

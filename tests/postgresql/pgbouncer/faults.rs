@@ -59,7 +59,7 @@ fn q08_a_set_that_pgbouncer_cannot_load_is_still_old_although_reload_says_yes() 
 }
 
 #[test]
-fn q09_other_authorities_are_told_though_none_is_named() {
+fn q09_other_authorities_are_reported_though_none_is_named() {
     let (setup, pgbouncer) = prepared("");
     let pgsvid = started(&setup, &[&pgbouncer]);
     current(&pgsvid, "pooler", 1);

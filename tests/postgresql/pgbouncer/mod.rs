@@ -250,7 +250,7 @@ fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
 }
 
 #[test]
-fn q06_a_pgbouncer_without_tls_is_told_and_an_edit_of_its_ini_is_loaded() {
+fn q06_a_pgbouncer_without_tls_is_reported_and_an_edit_of_its_ini_is_loaded() {
     let (setup, pgbouncer) = prepared("");
     pgbouncer.configure("client_tls_sslmode = disable\nauth_type = any\n");
     let pgsvid = started(&setup, &[&pgbouncer]);

@@ -81,7 +81,7 @@ fn b96_a_pgbouncer_that_lets_everybody_in_is_a_failure_and_the_remedy_ends_it() 
 
 /// The console lets its administrator write files and run code as PgBouncer's user, who is PostgreSQL's here.
 #[test]
-fn b97_what_an_intruder_can_do_by_the_console_is_told() {
+fn b97_what_an_intruder_can_do_by_the_console_is_reported() {
     let (setup, pgbouncer, pgsvid) = running("");
     current(&pgsvid, "pooler", 1);
     let found = check(&setup, Account::server());
@@ -101,11 +101,11 @@ fn b97_what_an_intruder_can_do_by_the_console_is_told() {
 
 /// The writer of its files decides which clients it lets in, and what it does at its next reload.
 #[test]
-fn b101_files_of_pgbouncers_that_others_can_write_are_told() {
+fn b101_files_of_pgbouncers_that_others_can_write_are_reported() {
     let (setup, pgbouncer, pgsvid) = running("");
     current(&pgsvid, "pooler", 1);
-    let is_told = || is(&check(&setup, Account::server()), "file-exchangeable", "warning");
-    assert!(!is_told());
+    let is_reported = || is(&check(&setup, Account::server()), "file-exchangeable", "warning");
+    assert!(!is_reported());
     let open = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let users = pgbouncer.users();
     let included = setup.other.write("included.ini", "log_stats = 0\n", 0o644);
@@ -113,30 +113,30 @@ fn b101_files_of_pgbouncers_that_others_can_write_are_told() {
     pgbouncer.configure(&format!("{STRICT}{files}%include {}\n", included.display()));
     for path in [&users, &included, &users.parent().unwrap().join("pgbouncer.ini")] {
         open(path, 0o666);
-        assert!(is_told(), "{}", path.display());
+        assert!(is_reported(), "{}", path.display());
         open(path, 0o644);
-        assert!(!is_told(), "{}", path.display());
+        assert!(!is_reported(), "{}", path.display());
     }
 }
 
 /// PgBouncer compares CNs, and PostgreSQL sees PgBouncer's certificate: the identifier of a workload counts for nothing.
 #[test]
-fn b105_roles_by_an_identifier_do_not_hold_at_pgbouncers_port_and_that_is_told() {
+fn b105_roles_by_an_identifier_do_not_hold_at_pgbouncers_port_and_that_is_reported() {
     let (setup, pgbouncer, pgsvid) = running("");
     current(&pgsvid, "pooler", 1);
-    let is_told = |by: &str| {
+    let is_reported = |by: &str| {
         let roles = format!(
             "[[roles]]\nspiffe_id = 'spiffe://example.org/app'\nrole = 'localhost'\n{by}\n"
         );
         configure(&setup, &[&pgbouncer], &roles);
         is(&check(&setup, Account::server()), "pgbouncer-roles-by-name", "warning")
     };
-    assert!(is_told("by = 'uid'"));
-    assert!(!is_told("cn = 'localhost'"));
+    assert!(is_reported("by = 'uid'"));
+    assert!(!is_reported("cn = 'localhost'"));
 }
 
 #[test]
-fn q24_a_role_that_the_ini_forces_on_every_client_is_told_until_it_is_removed() {
+fn q24_a_role_that_the_ini_forces_on_every_client_is_reported_until_it_is_removed() {
     let (setup, pgbouncer, pgsvid) = running("");
     current(&pgsvid, "pooler", 1);
     setup.cluster.set_hba(

@@ -109,7 +109,7 @@ fn q21_a_postgresql_that_refuses_pgbouncers_certificate_is_an_alarm_that_ends() 
 }
 
 #[test]
-fn q22_another_certificate_towards_postgresql_is_told_and_none_is_too() {
+fn q22_another_certificate_towards_postgresql_is_reported_and_none_is_too() {
     let (setup, pgbouncer, pgsvid) = logging_in("");
     proven(&pgsvid, 1);
     // A copy of the first set stays where PgBouncer's settings lead.

@@ -1,4 +1,4 @@
-//! PgBouncer's own certificate towards PostgreSQL: it opens the files anew at each connection.
+//! PgBouncer's own certificate towards PostgreSQL: it opens the files again at each connection.
 
 use test_support::{Account, ConnectLoop, LIMIT, PgBouncer, Program, eventually};
 

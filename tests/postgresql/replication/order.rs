@@ -24,7 +24,7 @@ fn told(setup: &Setup) -> (Option<Value>, String) {
 
 /// pgsvid was down while the new authority was announced, so it comes with its first leaf.
 #[test]
-fn l05_a_leaf_of_an_authority_that_was_never_announced_is_told_until_the_next_leaf() {
+fn l05_a_leaf_of_an_authority_that_was_never_announced_is_reported_until_the_next_leaf() {
     let setup = setup();
     let pgsvid = setup.start();
     assert!(pgsvid.terminate(LIMIT).success());
@@ -55,7 +55,7 @@ fn l05_a_leaf_of_an_authority_that_was_never_announced_is_told_until_the_next_le
 
 /// The authority was announced, but PostgreSQL was down then.
 #[test]
-fn l06_a_leaf_of_an_authority_that_a_server_has_not_loaded_is_told_with_its_name() {
+fn l06_a_leaf_of_an_authority_that_a_server_has_not_loaded_is_reported_with_its_name() {
     let setup = setup();
     let pgsvid = setup.start();
     setup.cluster.stop(Mode::Fast);
@@ -72,7 +72,7 @@ fn l06_a_leaf_of_an_authority_that_a_server_has_not_loaded_is_told_with_its_name
 
 /// Announced, loaded, and only then used; a rotation of the leaf alone is no change.
 #[test]
-fn l07_a_change_in_the_right_order_is_not_told() {
+fn l07_a_change_in_the_right_order_is_not_reported() {
     let setup = setup();
     let pgsvid = setup.start();
     setup.agent.rotate().unwrap();

@@ -39,7 +39,7 @@ fn y04_an_instance_that_never_answers_delays_no_set_and_hides_no_other_instance(
 }
 
 #[test]
-fn y05_y06_a_foreign_certificate_and_tls_that_is_off_are_told_apart() {
+fn y05_y06_a_foreign_certificate_and_tls_that_is_off_are_distinguished() {
     with_mounts(|| {
         let two = Two::start(&[FIRST, SECOND], "within = '1s'\nevery = '1s'");
         everywhere(&two.pgsvid, 1);

@@ -117,7 +117,7 @@ fn y07_y14_an_earlier_set_is_no_delay_and_another_publication_of_the_same_set_is
 }
 
 #[test]
-fn y10_of_a_flood_of_addresses_some_are_looked_at_and_that_is_told() {
+fn y10_of_a_flood_of_addresses_some_are_looked_at_and_that_is_reported() {
     with_mounts(|| {
         let flood: Vec<String> = (1..=60).map(|last| format!("127.0.1.{last}")).collect();
         let all: Vec<&str> = [FIRST].into_iter().chain(flood.iter().map(String::as_str)).collect();

@@ -5,8 +5,8 @@ use test_support::{FileOver, NameServer, Setup, with_mounts};
 use super::{FIRST, PGSVID, SECOND, Two, configure, everywhere, status, told, verdicts};
 
 #[test]
-fn y03_y12_a_name_without_an_address_is_told_and_a_name_server_that_falls_silent_hides_no_instance()
-{
+fn y03_y12_a_name_without_an_address_is_reported_and_a_name_server_that_falls_silent_hides_no_instance()
+ {
     with_mounts(|| {
         let dns = NameServer::start();
         let _hosts = FileOver::over("/etc/hosts", "127.0.0.1 localhost\n");

@@ -7,11 +7,11 @@
 mod attributes;
 mod directory;
 mod reading;
+mod resolved_path;
 mod steps;
-mod way;
 
 pub use attributes::{ACCESS_LIST, Attributes, DEFAULT_LIST, lists_names};
 pub use directory::Directory;
 pub use reading::{beginning, contents, last_lines, read, text, text_and_status};
+pub use resolved_path::{Link, ResolvedPath, resolve_path};
 pub use steps::{components, look, root, step};
-pub use way::{Link, Way, way};

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn w11_whatever_its_limits_and_however_often_it_is_asked_a_delay_is_within_bounds() {
+    fn w11_every_delay_is_within_its_limits() {
         let mut dice = Dice::from_environment("BACKOFF_SEED");
         let seed = dice.seed();
         for _ in 0..2000 {

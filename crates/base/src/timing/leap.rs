@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c01_c04_a_leap_is_told_from_the_course_of_time() {
+    fn c01_c04_a_clock_change_is_distinguished_from_the_course_of_time() {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let seconds = Duration::from_secs;
         for (elapsed, after, leap) in [

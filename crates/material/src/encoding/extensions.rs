@@ -5,17 +5,17 @@
 
 use super::Unloadable;
 use super::names::{attributes, general_names, subtrees};
-use super::reader::{Flaw, Reader, bit_string, integer, tag};
+use super::reader::{DerError, Reader, bit_string, integer, tag};
 
-type Content = fn(&mut Reader<'_>) -> Result<(), Flaw>;
+type CheckContent = fn(&mut Reader<'_>) -> Result<(), DerError>;
 
 /// The encoded object identifier, the name in RFC 5280 or in its own RFC, and the reader of the content.
-const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
+const WELL_KNOWN: &[(&[u8], &str, CheckContent)] = &[
     (&[0x55, 0x1d, 14], "subjectKeyIdentifier", |content| {
         content.take(tag::OCTET_STRING).map(|_| ())
     }),
     (&[0x55, 0x1d, 15], "keyUsage", key_usage),
-    (&[0x55, 0x1d, 17], "subjectAltName", |content| general_names(content.within(tag::SEQUENCE)?)),
+    (&[0x55, 0x1d, 17], "subjectAltName", |content| general_names(content.enter(tag::SEQUENCE)?)),
     (&[0x55, 0x1d, 19], "basicConstraints", basic_constraints),
     (&[0x55, 0x1d, 30], "nameConstraints", name_constraints),
     (&[0x55, 0x1d, 31], "cRLDistributionPoints", distribution_points),
@@ -27,7 +27,7 @@ const WELL_KNOWN: &[(&[u8], &str, Content)] = &[
     // RFC 3779.
     (&[0x2b, 6, 1, 5, 5, 7, 1, 7], "ipAddrBlocks", address_blocks),
     (&[0x2b, 6, 1, 5, 5, 7, 1, 8], "autonomousSysIds", system_identifiers),
-    (&[0x2b, 6, 1, 5, 5, 7, 1, 14], "proxyCertInfo", |_| Err(Flaw::Proxy)),
+    (&[0x2b, 6, 1, 5, 5, 7, 1, 14], "proxyCertInfo", |_| Err(DerError::Proxy)),
 ];
 
 /// One extension.
@@ -41,11 +41,11 @@ pub(crate) struct Extension<'a> {
 }
 
 /// The elements of the list of extensions, if the certificate has one.
-pub(super) fn extension_list<'a>(fields: &mut Reader<'a>) -> Result<Option<Reader<'a>>, Flaw> {
-    let Some(mut outer) = fields.optional_within(tag::constructed(3))? else {
+pub(super) fn extension_list<'a>(fields: &mut Reader<'a>) -> Result<Option<Reader<'a>>, DerError> {
+    let Some(mut outer) = fields.optional_enter(tag::constructed(3))? else {
         return Ok(None);
     };
-    let list = outer.within(tag::SEQUENCE)?;
+    let list = outer.enter(tag::SEQUENCE)?;
     outer.end()?;
     Ok(Some(list))
 }
@@ -60,7 +60,7 @@ pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
         if let Some((_, name, read)) = known {
             let at = Unloadable::within(name);
             if seen.contains(name) {
-                return Err(at(Flaw::Twice));
+                return Err(at(DerError::Twice));
             }
             seen.push(*name);
             let mut content = Reader::new(content);
@@ -70,8 +70,8 @@ pub(super) fn extensions(mut list: Reader<'_>) -> Result<(), Unloadable> {
     Ok(())
 }
 
-pub(super) fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, Flaw> {
-    let mut extension = list.within(tag::SEQUENCE)?;
+pub(super) fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, DerError> {
+    let mut extension = list.enter(tag::SEQUENCE)?;
     let identifier = extension.object_identifier()?;
     let critical = extension.optional_boolean()?;
     let content = extension.take(tag::OCTET_STRING)?;
@@ -79,72 +79,72 @@ pub(super) fn extension<'a>(list: &mut Reader<'a>) -> Result<Extension<'a>, Flaw
     Ok(Extension { identifier, critical, content })
 }
 
-fn basic_constraints(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    let mut constraints = content.within(tag::SEQUENCE)?;
+fn basic_constraints(content: &mut Reader<'_>) -> Result<(), DerError> {
+    let mut constraints = content.enter(tag::SEQUENCE)?;
     constraints.optional_boolean()?;
     if !constraints.is_empty() && constraints.integer()?.first().is_some_and(|byte| *byte >= 0x80) {
-        return Err(Flaw::Negative);
+        return Err(DerError::Negative);
     }
     constraints.end()
 }
 
-fn key_usage(content: &mut Reader<'_>) -> Result<(), Flaw> {
+fn key_usage(content: &mut Reader<'_>) -> Result<(), DerError> {
     let allows = match content.bit_string()? {
         (_, []) => false,
         (unused, [only]) => only >> unused != 0,
         (unused, [first, last]) => *first != 0 || last >> unused != 0,
         (_, [first, second, ..]) => *first != 0 || *second != 0,
     };
-    if allows { Ok(()) } else { Err(Flaw::NoUsage) }
+    if allows { Ok(()) } else { Err(DerError::NoUsage) }
 }
 
-fn extended_key_usage(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    content.within(tag::SEQUENCE)?.each(|usages| usages.object_identifier().map(|_| ()))
+fn extended_key_usage(content: &mut Reader<'_>) -> Result<(), DerError> {
+    content.enter(tag::SEQUENCE)?.for_each(|usages| usages.object_identifier().map(|_| ()))
 }
 
-fn authority_key_identifier(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    let mut identifier = content.within(tag::SEQUENCE)?;
+fn authority_key_identifier(content: &mut Reader<'_>) -> Result<(), DerError> {
+    let mut identifier = content.enter(tag::SEQUENCE)?;
     identifier.optional(tag::primitive(0))?;
-    identifier.optional_within(tag::constructed(1))?.map_or(Ok(()), general_names)?;
+    identifier.optional_enter(tag::constructed(1))?.map_or(Ok(()), general_names)?;
     identifier.optional(tag::primitive(2))?.map_or(Ok(()), integer)?;
     identifier.end()
 }
 
-fn name_constraints(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    let mut constraints = content.within(tag::SEQUENCE)?;
+fn name_constraints(content: &mut Reader<'_>) -> Result<(), DerError> {
+    let mut constraints = content.enter(tag::SEQUENCE)?;
     for number in [0, 1] {
-        constraints.optional_within(tag::constructed(number))?.map_or(Ok(()), subtrees)?;
+        constraints.optional_enter(tag::constructed(number))?.map_or(Ok(()), subtrees)?;
     }
     constraints.end()
 }
 
-fn distribution_points(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    content.within(tag::SEQUENCE)?.each(|points| {
-        let mut point = points.within(tag::SEQUENCE)?;
-        let name = point.optional_within(tag::constructed(0))?;
+fn distribution_points(content: &mut Reader<'_>) -> Result<(), DerError> {
+    content.enter(tag::SEQUENCE)?.for_each(|points| {
+        let mut point = points.enter(tag::SEQUENCE)?;
+        let name = point.optional_enter(tag::constructed(0))?;
         if let Some(mut name) = name {
-            match name.optional_within(tag::constructed(0))? {
+            match name.optional_enter(tag::constructed(0))? {
                 Some(full) => general_names(full)?,
-                None => attributes(name.within(tag::constructed(1))?)?,
+                None => attributes(name.enter(tag::constructed(1))?)?,
             }
             name.end()?;
         }
         point.optional(tag::primitive(1))?.map_or(Ok(()), |bits| bit_string(bits).map(|_| ()))?;
-        let issuer = point.optional_within(tag::constructed(2))?;
+        let issuer = point.optional_enter(tag::constructed(2))?;
         issuer.map_or(Ok(()), general_names)?;
         // OpenSSL's own rule: a distribution point of a CRL has a name or an issuer.
         if name.is_none() && issuer.is_none_or(Reader::is_empty) {
-            return Err(Flaw::Unexpected);
+            return Err(DerError::Unexpected);
         }
         point.end()
     })
 }
 
-fn address_blocks(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    content.within(tag::SEQUENCE)?.each(|families| {
-        let mut family = families.within(tag::SEQUENCE)?;
+fn address_blocks(content: &mut Reader<'_>) -> Result<(), DerError> {
+    content.enter(tag::SEQUENCE)?.for_each(|families| {
+        let mut family = families.enter(tag::SEQUENCE)?;
         family.take(tag::OCTET_STRING)?;
-        inherited_or_each(&mut family, |item| match item.optional_within(tag::SEQUENCE)? {
+        check_inherit_or_list(&mut family, |item| match item.optional_enter(tag::SEQUENCE)? {
             Some(mut range) => {
                 range.bit_string()?;
                 range.bit_string()?;
@@ -156,12 +156,12 @@ fn address_blocks(content: &mut Reader<'_>) -> Result<(), Flaw> {
     })
 }
 
-fn system_identifiers(content: &mut Reader<'_>) -> Result<(), Flaw> {
-    let mut kinds = content.within(tag::SEQUENCE)?;
+fn system_identifiers(content: &mut Reader<'_>) -> Result<(), DerError> {
+    let mut kinds = content.enter(tag::SEQUENCE)?;
     for number in [0, 1] {
-        if let Some(mut identifiers) = kinds.optional_within(tag::constructed(number))? {
-            inherited_or_each(&mut identifiers, |item| {
-                match item.optional_within(tag::SEQUENCE)? {
+        if let Some(mut identifiers) = kinds.optional_enter(tag::constructed(number))? {
+            check_inherit_or_list(&mut identifiers, |item| {
+                match item.optional_enter(tag::SEQUENCE)? {
                     Some(mut range) => {
                         range.integer()?;
                         range.integer()?;
@@ -177,9 +177,9 @@ fn system_identifiers(content: &mut Reader<'_>) -> Result<(), Flaw> {
 }
 
 /// `CHOICE { inherit NULL, SEQUENCE OF item }`
-fn inherited_or_each(reader: &mut Reader<'_>, item: Content) -> Result<(), Flaw> {
-    match reader.optional_within(tag::NULL)? {
-        Some(inherit) => inherit.end().map_err(|_| Flaw::Null),
-        None => reader.within(tag::SEQUENCE)?.each(item),
+fn check_inherit_or_list(reader: &mut Reader<'_>, item: CheckContent) -> Result<(), DerError> {
+    match reader.optional_enter(tag::NULL)? {
+        Some(inherit) => inherit.end().map_err(|_| DerError::Null),
+        None => reader.enter(tag::SEQUENCE)?.for_each(item),
     }
 }

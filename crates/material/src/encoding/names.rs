@@ -1,15 +1,15 @@
 //! Names: those of subjects and issuers, and the other kinds of names in extensions.
 
-use super::reader::{Flaw, Reader, integer, object_identifier, tag};
+use super::reader::{DerError, Reader, integer, object_identifier, tag};
 
 /// `Name ::= SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, value }`
-pub(super) fn name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
-    reader.within(tag::SEQUENCE)?.each(|sets| attributes(sets.within(tag::SET)?))
+pub(super) fn name(reader: &mut Reader<'_>) -> Result<(), DerError> {
+    reader.enter(tag::SEQUENCE)?.for_each(|sets| attributes(sets.enter(tag::SET)?))
 }
 
-pub(super) fn attributes(set: Reader<'_>) -> Result<(), Flaw> {
-    set.each(|set| {
-        let mut attribute = set.within(tag::SEQUENCE)?;
+pub(super) fn attributes(set: Reader<'_>) -> Result<(), DerError> {
+    set.for_each(|set| {
+        let mut attribute = set.enter(tag::SEQUENCE)?;
         attribute.object_identifier()?;
         value(&mut attribute)?;
         attribute.end()
@@ -18,7 +18,7 @@ pub(super) fn attributes(set: Reader<'_>) -> Result<(), Flaw> {
 
 /// OpenSSL converts every text value to UTF-8 to compare names, and does not load a certificate if that fails. In the older
 /// string types it treats every byte as a character.
-fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+fn value(reader: &mut Reader<'_>) -> Result<(), DerError> {
     let mut rest = *reader;
     let (tag, content) = reader.element()?;
     let valid = match tag {
@@ -32,9 +32,9 @@ fn value(reader: &mut Reader<'_>) -> Result<(), Flaw> {
         | tag::SEQUENCE => true,
         // x500UniqueIdentifier (X.520, section 6.2.7).
         tag::BIT_STRING => return rest.any(),
-        _ => return Err(Flaw::TextType),
+        _ => return Err(DerError::TextType),
     };
-    if valid { Ok(()) } else { Err(Flaw::Text) }
+    if valid { Ok(()) } else { Err(DerError::Text) }
 }
 
 /// Whether the content is a sequence of characters of a fixed size. These types have no surrogate pairs.
@@ -44,11 +44,11 @@ fn characters<const SIZE: usize>(content: &[u8], code: impl Fn([u8; SIZE]) -> u3
 }
 
 /// `GeneralNames` (RFC 5280, section 4.2.1.6), without its own header.
-pub(super) fn general_names(reader: Reader<'_>) -> Result<(), Flaw> {
-    reader.each(general_name)
+pub(super) fn general_names(reader: Reader<'_>) -> Result<(), DerError> {
+    reader.for_each(general_name)
 }
 
-pub(super) fn general_name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
+pub(super) fn general_name(reader: &mut Reader<'_>) -> Result<(), DerError> {
     const OTHER: u8 = tag::constructed(0);
     const X400: u8 = tag::constructed(3);
     const DIRECTORY: u8 = tag::constructed(4);
@@ -69,19 +69,19 @@ pub(super) fn general_name(reader: &mut Reader<'_>) -> Result<(), Flaw> {
         }
         OTHER => {
             within.object_identifier()?;
-            let mut value = within.within(tag::constructed(0))?;
+            let mut value = within.enter(tag::constructed(0))?;
             value.any()?;
             value.end()?;
             within.end()
         }
-        _ => Err(Flaw::Unexpected),
+        _ => Err(DerError::Unexpected),
     }
 }
 
 /// `GeneralSubtrees` (RFC 5280, section 4.2.1.10), without its own header.
-pub(super) fn subtrees(reader: Reader<'_>) -> Result<(), Flaw> {
-    reader.each(|subtrees| {
-        let mut subtree = subtrees.within(tag::SEQUENCE)?;
+pub(super) fn subtrees(reader: Reader<'_>) -> Result<(), DerError> {
+    reader.for_each(|subtrees| {
+        let mut subtree = subtrees.enter(tag::SEQUENCE)?;
         general_name(&mut subtree)?;
         for number in [0, 1] {
             subtree.optional(tag::primitive(number))?.map_or(Ok(()), integer)?;

@@ -1,12 +1,12 @@
 //! The parts of a certificate, as slices of its bytes.
 
 use super::extensions::{Extension, extension, extension_list};
-use super::reader::{Flaw, Reader, tag};
+use super::reader::{DerError, Reader, tag};
 
-/// A certificate, taken apart (RFC 5280, section 4.1). Names are whole elements, algorithms without their tag and length.
-pub(crate) struct Parts<'a> {
+/// A certificate, taken apart (RFC 5280, section 4.1). `issuer` includes its DER header; algorithms do not.
+pub(crate) struct CertificateParts<'a> {
     /// The `tbsCertificate`: the signed part.
-    pub(crate) content: &'a [u8],
+    pub(crate) tbs_certificate: &'a [u8],
     /// Whether it is of version 1.
     pub(crate) is_version_1: bool,
     /// The serial number's bytes.
@@ -26,7 +26,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// A public key.
-pub(crate) struct Key<'a> {
+pub(crate) struct SubjectPublicKey<'a> {
     /// The `algorithm`, without its tag and length.
     pub(crate) algorithm: &'a [u8],
     /// The `subjectPublicKey`.
@@ -34,20 +34,20 @@ pub(crate) struct Key<'a> {
 }
 
 /// Reads a certificate, which [`super::check`] has passed.
-pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
-    let mut outer = Reader::new(certificate).within(tag::SEQUENCE)?;
-    let content = outer.whole(tag::SEQUENCE)?;
+pub(crate) fn parts(certificate: &[u8]) -> Result<CertificateParts<'_>, DerError> {
+    let mut outer = Reader::new(certificate).enter(tag::SEQUENCE)?;
+    let tbs_certificate = outer.raw_element(tag::SEQUENCE)?;
     let algorithm = outer.take(tag::SEQUENCE)?;
     let (unused_bits, signature) = outer.bit_string()?;
-    let mut fields = Reader::new(content).within(tag::SEQUENCE)?;
-    let version = fields.optional_within(tag::constructed(0))?;
+    let mut fields = Reader::new(tbs_certificate).enter(tag::SEQUENCE)?;
+    let version = fields.optional_enter(tag::constructed(0))?;
     let is_version_1 = match version {
         Some(mut version) => version.integer()? == [0],
         None => true,
     };
     let serial = fields.integer()?;
     let inner_algorithm = fields.take(tag::SEQUENCE)?;
-    let issuer = fields.whole(tag::SEQUENCE)?;
+    let issuer = fields.raw_element(tag::SEQUENCE)?;
     // Validity, subject, key.
     for _ in 0..3 {
         fields.take(tag::SEQUENCE)?;
@@ -61,8 +61,8 @@ pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
             extensions.push(extension(&mut list)?);
         }
     }
-    Ok(Parts {
-        content,
+    Ok(CertificateParts {
+        tbs_certificate,
         is_version_1,
         serial,
         inner_algorithm,
@@ -75,11 +75,11 @@ pub(crate) fn parts(certificate: &[u8]) -> Result<Parts<'_>, Flaw> {
 }
 
 /// Reads a SubjectPublicKeyInfo. No key has unused bits.
-pub(crate) fn key(information: &[u8]) -> Result<Key<'_>, Flaw> {
-    let mut parts = Reader::new(information).within(tag::SEQUENCE)?;
+pub(crate) fn key(information: &[u8]) -> Result<SubjectPublicKey<'_>, DerError> {
+    let mut parts = Reader::new(information).enter(tag::SEQUENCE)?;
     let algorithm = parts.take(tag::SEQUENCE)?;
     let (0, bits) = parts.bit_string()? else {
-        return Err(Flaw::Key);
+        return Err(DerError::Key);
     };
-    Ok(Key { algorithm, bits })
+    Ok(SubjectPublicKey { algorithm, bits })
 }

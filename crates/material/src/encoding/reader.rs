@@ -2,7 +2,7 @@
 
 /// What is wrong with an element. The text follows "its FIELD: ".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum DerError {
     /// The bytes end before the element does.
     #[error("its bytes end too early")]
     CutOff,
@@ -53,7 +53,7 @@ pub enum Flaw {
     Proxy,
     /// A key that OpenSSL does not serve.
     #[error(
-        "the key is broken, weak, or of a type that is not supported after a leaf (supported are EC P-256, P-384 and \
+        "the key is broken, weak, or of a type that is not supported in an intermediate (supported are EC P-256, P-384 and \
          P-521, RSA from 2048 bits, Ed25519)"
     )]
     Key,
@@ -82,12 +82,12 @@ pub(crate) mod tag {
     pub(crate) const SEQUENCE: u8 = 0x30;
     pub(crate) const SET: u8 = 0x31;
 
-    /// `[number]` around a string of bytes.
+    /// Context tag `[number]`, primitive.
     pub(crate) const fn primitive(number: u8) -> u8 {
         0x80 | number
     }
 
-    /// `[number]` around other elements.
+    /// Context tag `[number]`, constructed.
     pub(crate) const fn constructed(number: u8) -> u8 {
         0xa0 | number
     }
@@ -107,155 +107,155 @@ impl<'a> Reader<'a> {
     }
 
     /// Fails if anything is left over.
-    pub(crate) fn end(self) -> Result<(), Flaw> {
-        if self.is_empty() { Ok(()) } else { Err(Flaw::LeftOver) }
+    pub(crate) fn end(self) -> Result<(), DerError> {
+        if self.is_empty() { Ok(()) } else { Err(DerError::LeftOver) }
     }
 
     /// The next element: its tag and its content.
-    pub(crate) fn element(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
-        let (&tag, rest) = self.0.split_first().ok_or(Flaw::Unexpected)?;
+    pub(crate) fn element(&mut self) -> Result<(u8, &'a [u8]), DerError> {
+        let (&tag, rest) = self.0.split_first().ok_or(DerError::Unexpected)?;
         // Numbers from 31 on take more bytes. No element of a certificate has one.
         if tag & 0x1f == 0x1f {
-            return Err(Flaw::Unexpected);
+            return Err(DerError::Unexpected);
         }
         let (length, rest) = length(rest)?;
-        let (content, rest) = rest.split_at_checked(length).ok_or(Flaw::CutOff)?;
+        let (content, rest) = rest.split_at_checked(length).ok_or(DerError::CutOff)?;
         self.0 = rest;
         Ok((tag, content))
     }
 
     /// The content of the next element, which must have this tag.
-    pub(crate) fn take(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
-        self.optional(tag)?.ok_or(Flaw::Unexpected)
+    pub(crate) fn take(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
+        self.optional(tag)?.ok_or(DerError::Unexpected)
     }
 
     /// The next element with its tag and its length.
-    pub(crate) fn whole(&mut self, tag: u8) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn raw_element(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
         let before = self.0;
         self.take(tag)?;
         Ok(&before[..before.len() - self.0.len()])
     }
 
     /// The content of the next element, if it has this tag.
-    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Flaw> {
+    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, DerError> {
         if self.0.first() == Some(&tag) { Ok(Some(self.element()?.1)) } else { Ok(None) }
     }
 
     /// A reader for the elements within the next one, which must have this tag.
-    pub(crate) fn within(&mut self, tag: u8) -> Result<Self, Flaw> {
+    pub(crate) fn enter(&mut self, tag: u8) -> Result<Self, DerError> {
         Ok(Self::new(self.take(tag)?))
     }
 
-    /// As [`Self::within`], or `None` if the next element has another tag.
-    pub(crate) fn optional_within(&mut self, tag: u8) -> Result<Option<Self>, Flaw> {
+    /// As [`Self::enter`], or `None` if the next element has another tag.
+    pub(crate) fn optional_enter(&mut self, tag: u8) -> Result<Option<Self>, DerError> {
         Ok(self.optional(tag)?.map(Self::new))
     }
 
     /// Reads every remaining element with `read`.
-    pub(crate) fn each(
+    pub(crate) fn for_each(
         mut self,
-        mut read: impl FnMut(&mut Self) -> Result<(), Flaw>,
-    ) -> Result<(), Flaw> {
+        mut read: impl FnMut(&mut Self) -> Result<(), DerError>,
+    ) -> Result<(), DerError> {
         while !self.is_empty() {
             read(&mut self)?;
         }
         Ok(())
     }
 
-    pub(crate) fn object_identifier(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn object_identifier(&mut self) -> Result<&'a [u8], DerError> {
         let content = self.take(tag::OBJECT_IDENTIFIER)?;
         object_identifier(content)?;
         Ok(content)
     }
 
-    pub(crate) fn integer(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn integer(&mut self) -> Result<&'a [u8], DerError> {
         let content = self.take(tag::INTEGER)?;
         integer(content)?;
         Ok(content)
     }
 
     /// The bits, and how many of the last byte are unused.
-    pub(crate) fn bit_string(&mut self) -> Result<(u8, &'a [u8]), Flaw> {
+    pub(crate) fn bit_string(&mut self) -> Result<(u8, &'a [u8]), DerError> {
         bit_string(self.take(tag::BIT_STRING)?)
     }
 
     /// A BOOLEAN that is false by default.
-    pub(crate) fn optional_boolean(&mut self) -> Result<bool, Flaw> {
+    pub(crate) fn optional_boolean(&mut self) -> Result<bool, DerError> {
         let Some(content) = self.optional(tag::BOOLEAN)? else { return Ok(false) };
         boolean(content)?;
         Ok(content != [0])
     }
 
     /// An element of any type. OpenSSL checks the content of simple types.
-    pub(crate) fn any(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn any(&mut self) -> Result<(), DerError> {
         let (tag, content) = self.element()?;
         match tag {
             tag::BOOLEAN => boolean(content),
             tag::INTEGER => integer(content),
             tag::BIT_STRING => bit_string(content).map(|_| ()),
-            tag::NULL if !content.is_empty() => Err(Flaw::Null),
+            tag::NULL if !content.is_empty() => Err(DerError::Null),
             tag::OBJECT_IDENTIFIER => object_identifier(content),
-            tag::BMP_STRING if content.len() % 2 != 0 => Err(Flaw::Text),
-            tag::UNIVERSAL_STRING if content.len() % 4 != 0 => Err(Flaw::Text),
+            tag::BMP_STRING if content.len() % 2 != 0 => Err(DerError::Text),
+            tag::UNIVERSAL_STRING if content.len() % 4 != 0 => Err(DerError::Text),
             // Versions after 3.0 check these.
-            tag::UTC_TIME if content.len() < 13 => Err(Flaw::Time),
-            tag::GENERALIZED_TIME if content.len() < 15 => Err(Flaw::Time),
+            tag::UTC_TIME if content.len() < 13 => Err(DerError::Time),
+            tag::GENERALIZED_TIME if content.len() < 15 => Err(DerError::Time),
             tag::SEQUENCE | tag::SET => Ok(()),
             // Simple types contain no elements; sequences and sets do. 0 marks an end of indefinite length, which DER does
             // not have.
-            0 | 0x10 | 0x11 | 0x20..=0x3f => Err(Flaw::Unexpected),
+            0 | 0x10 | 0x11 | 0x20..=0x3f => Err(DerError::Unexpected),
             _ => Ok(()),
         }
     }
 }
 
 /// A definite length in the fewest possible bytes (X.690, section 10.1).
-fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Flaw> {
-    let (&first, rest) = bytes.split_first().ok_or(Flaw::CutOff)?;
+fn length(bytes: &[u8]) -> Result<(usize, &[u8]), DerError> {
+    let (&first, rest) = bytes.split_first().ok_or(DerError::CutOff)?;
     if first < 0x80 {
         return Ok((first.into(), rest));
     }
-    let (digits, rest) = rest.split_at_checked((first & 0x7f).into()).ok_or(Flaw::CutOff)?;
+    let (digits, rest) = rest.split_at_checked((first & 0x7f).into()).ok_or(DerError::CutOff)?;
     // Nothing that is checked has 2^24 bytes or more.
     if digits.len() > 3 {
-        return Err(Flaw::Length);
+        return Err(DerError::Length);
     }
     let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
     if length < 0x80 || digits.first() == Some(&0) {
-        return Err(Flaw::Length);
+        return Err(DerError::Length);
     }
     Ok((length, rest))
 }
 
 /// Numbers of seven bits a byte, all but the last with the eighth bit, none with leading zeros (X.690, section 8.19.2).
-pub(crate) fn object_identifier(content: &[u8]) -> Result<(), Flaw> {
+pub(crate) fn object_identifier(content: &[u8]) -> Result<(), DerError> {
     let mut begins = true;
     for byte in content {
         if begins && *byte == 0x80 {
-            return Err(Flaw::ObjectIdentifier);
+            return Err(DerError::ObjectIdentifier);
         }
         begins = byte & 0x80 == 0;
     }
-    if content.is_empty() || !begins { Err(Flaw::ObjectIdentifier) } else { Ok(()) }
+    if content.is_empty() || !begins { Err(DerError::ObjectIdentifier) } else { Ok(()) }
 }
 
 /// X.690, section 8.3.2: the first nine bits are neither all zeros nor all ones.
-pub(crate) fn integer(content: &[u8]) -> Result<(), Flaw> {
+pub(crate) fn integer(content: &[u8]) -> Result<(), DerError> {
     match content {
-        [] => Err(Flaw::Integer),
-        [0, second, ..] if *second < 0x80 => Err(Flaw::Integer),
-        [0xff, second, ..] if *second >= 0x80 => Err(Flaw::Integer),
+        [] => Err(DerError::Integer),
+        [0, second, ..] if *second < 0x80 => Err(DerError::Integer),
+        [0xff, second, ..] if *second >= 0x80 => Err(DerError::Integer),
         _ => Ok(()),
     }
 }
 
-fn boolean(content: &[u8]) -> Result<(), Flaw> {
-    if content.len() == 1 { Ok(()) } else { Err(Flaw::Boolean) }
+fn boolean(content: &[u8]) -> Result<(), DerError> {
+    if content.len() == 1 { Ok(()) } else { Err(DerError::Boolean) }
 }
 
-pub(crate) fn bit_string(content: &[u8]) -> Result<(u8, &[u8]), Flaw> {
+pub(crate) fn bit_string(content: &[u8]) -> Result<(u8, &[u8]), DerError> {
     match content.split_first() {
         Some((unused @ 0..8, bits)) => Ok((*unused, bits)),
-        _ => Err(Flaw::BitString),
+        _ => Err(DerError::BitString),
     }
 }

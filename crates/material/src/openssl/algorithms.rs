@@ -150,18 +150,18 @@ fn curve_security(curve: &[u8]) -> (usize, usize) {
 fn is_rsa(key: &[u8]) -> bool {
     let read = || {
         let mut outer = Reader::new(key);
-        let mut numbers = outer.within(tag::SEQUENCE)?;
+        let mut numbers = outer.enter(tag::SEQUENCE)?;
         outer.end()?;
         let both = [numbers.integer()?, numbers.integer()?];
         numbers.end()?;
-        Ok::<_, encoding::Flaw>(both)
+        Ok::<_, encoding::DerError>(both)
     };
     read().is_ok_and(|both| both.iter().all(|number| matches!(number, [0..0x80, ..])))
 }
 
 /// Security of an RSA key by its modulus. From 2048 bits on it is as much as OpenSSL requires.
 fn rsa_security(key: &[u8]) -> usize {
-    let modulus = Reader::new(key).within(tag::SEQUENCE).and_then(|mut numbers| numbers.integer());
+    let modulus = Reader::new(key).enter(tag::SEQUENCE).and_then(|mut numbers| numbers.integer());
     let Ok(modulus) = modulus else { return 0 };
     let digits = modulus.strip_prefix(&[0]).unwrap_or(modulus);
     let unused = digits.first().map_or(0, |digit| digit.leading_zeros());
@@ -172,11 +172,11 @@ fn rsa_security(key: &[u8]) -> usize {
 /// The digest in the parameters of RSA-PSS (RFC 4055, section 3.1). Without one it is SHA-1.
 fn pss_security(mut algorithm: Reader<'_>) -> Option<usize> {
     const SHA: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
-    let mut parameters = algorithm.within(tag::SEQUENCE).ok()?;
-    let Some(mut hash) = parameters.optional_within(tag::constructed(0)).ok()? else {
+    let mut parameters = algorithm.enter(tag::SEQUENCE).ok()?;
+    let Some(mut hash) = parameters.optional_enter(tag::constructed(0)).ok()? else {
         return Some(63);
     };
-    let mut hash = hash.within(tag::SEQUENCE).ok()?;
+    let mut hash = hash.enter(tag::SEQUENCE).ok()?;
     Some(match hash.object_identifier().ok()?.strip_prefix(SHA) {
         Some([4]) => SHA2[0],
         Some([number @ 1..=3]) => SHA2[usize::from(*number)],

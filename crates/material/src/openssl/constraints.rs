@@ -17,9 +17,9 @@ const OTHER: u8 = tag::constructed(0);
 /// OpenSSL's own limit (`NAME_CHECK_MAX`).
 const MOST_PAIRS: usize = 1 << 20;
 /// The cost to skip a subtree of another kind, in nanoseconds.
-const PASS: usize = 2;
+const SKIP_COST_NS: usize = 2;
 /// The cost to start a comparison, in nanoseconds.
-const BEGIN: usize = 50;
+const COMPARE_COST_NS: usize = 50;
 
 /// Compares the names of one certificate with the constraints of one above it.
 pub(super) fn check(
@@ -64,15 +64,15 @@ fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<
     let applies = |subtree: &&Subtree<'_>| {
         subtree.base.kind == name.kind || (name.kind == OTHER && subtree.base.kind == EMAIL)
     };
-    let affordable = |cost| if effort.spend(cost) { Ok(()) } else { Err(Fault::TooManyNames) };
-    affordable((subtrees.permitted.len() + subtrees.excluded.len()) * PASS)?;
+    let spend = |cost| if effort.spend(cost) { Ok(()) } else { Err(Fault::TooManyNames) };
+    spend((subtrees.permitted.len() + subtrees.excluded.len()) * SKIP_COST_NS)?;
     let mut permitted = None;
     for subtree in subtrees.permitted.iter().filter(applies) {
         if subtree.has_distances {
             return Err(Fault::UnsupportedName);
         }
         if permitted != Some(true) {
-            affordable(cost(name, &subtree.base))?;
+            spend(cost(name, &subtree.base))?;
             permitted = Some(is_within(name, subtree)?);
         }
     }
@@ -80,7 +80,7 @@ fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<
         return Err(Fault::NameConstraints);
     }
     for subtree in subtrees.excluded.iter().filter(applies) {
-        affordable(cost(name, &subtree.base))?;
+        spend(cost(name, &subtree.base))?;
         if is_within(name, subtree)? {
             return Err(Fault::NameConstraints);
         }
@@ -92,7 +92,7 @@ fn compare(name: &Name<'_>, subtrees: &Subtrees<'_>, effort: &Effort) -> Result<
 /// reads the whole name.
 fn cost(name: &Name<'_>, base: &Name<'_>) -> usize {
     let searched = if matches!(name.kind, EMAIL | URI | OTHER) { name.content.len() } else { 0 };
-    BEGIN + base.comparable.len() + base.content.len() + searched
+    COMPARE_COST_NS + base.comparable.len() + base.content.len() + searched
 }
 
 /// `nc_match_single`

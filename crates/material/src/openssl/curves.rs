@@ -4,15 +4,15 @@
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 
-use crate::encoding::{Key, Parts, Reader};
+use crate::encoding::{CertificateParts, Reader, SubjectPublicKey};
 
 /// Whether the key made the signature; `None` for an unknown algorithm or curve.
-pub(super) fn verify(signed: &Parts<'_>, key: &Key<'_>) -> Option<bool> {
+pub(super) fn verify(signed: &CertificateParts<'_>, key: &SubjectPublicKey<'_>) -> Option<bool> {
     let curve = curve(key.algorithm)?;
     if !curve.has_form(key.bits) {
         return Some(false);
     }
-    let digest = digest(signed.algorithm, signed.content)?;
+    let digest = digest(signed.algorithm, signed.tbs_certificate)?;
     Some(match curve {
         Curve::P256 => verify_p256(key.bits, &digest, signed.signature).is_some(),
         Curve::P384 => verify_p384(key.bits, &digest, signed.signature).is_some(),
@@ -21,7 +21,7 @@ pub(super) fn verify(signed: &Parts<'_>, key: &Key<'_>) -> Option<bool> {
 }
 
 /// Whether the key's bytes are a point of its curve; `None` for an unknown curve.
-pub(super) fn is_point(key: &Key<'_>) -> Option<bool> {
+pub(super) fn is_point(key: &SubjectPublicKey<'_>) -> Option<bool> {
     let bits = key.bits;
     let curve = curve(key.algorithm)?;
     Some(
@@ -35,7 +35,7 @@ pub(super) fn is_point(key: &Key<'_>) -> Option<bool> {
 }
 
 /// Whether it is a compressed point, which ring does not read.
-pub(super) fn is_compressed(key: &Key<'_>) -> bool {
+pub(super) fn is_compressed(key: &SubjectPublicKey<'_>) -> bool {
     curve(key.algorithm).is_some() && matches!(key.bits, [2 | 3, ..])
 }
 

@@ -8,7 +8,7 @@ use super::effort::Effort;
 use super::fault::Fault;
 use super::names::{Names, Subtrees};
 use crate::certificate::{Certificate, Fingerprint};
-use crate::encoding::{self, Flaw, Parts, Reader, tag};
+use crate::encoding::{self, CertificateParts, DerError, Reader, tag};
 use crate::name::Comparable;
 
 /// Bits of key usage that are checked, as OpenSSL numbers them.
@@ -30,7 +30,7 @@ pub(super) mod netscape {
 /// One certificate, as OpenSSL sees it.
 pub(crate) struct Facts<'a> {
     pub(crate) certificate: &'a Certificate,
-    pub(super) parts: Parts<'a>,
+    pub(super) parts: CertificateParts<'a>,
     /// The names in the form that OpenSSL compares.
     pub(crate) subject: Comparable,
     pub(crate) issuer: Comparable,
@@ -83,7 +83,7 @@ pub(super) struct ExtendedUsage {
 
 impl<'a> Facts<'a> {
     /// Reads a certificate. Fails for one that OpenSSL would not have loaded.
-    pub(crate) fn of(certificate: &'a Certificate) -> Result<Self, Flaw> {
+    pub(crate) fn of(certificate: &'a Certificate) -> Result<Self, DerError> {
         let parts = encoding::parts(certificate.der())?;
         let subject = Comparable::of(certificate.subject());
         let issuer = if parts.issuer == certificate.subject() {
@@ -129,7 +129,7 @@ impl<'a> Facts<'a> {
         Method::read(self.parts.algorithm)
     }
 
-    fn read(&mut self, identifier: &[u8], content: &'a [u8]) -> Result<(), Flaw> {
+    fn read(&mut self, identifier: &[u8], content: &'a [u8]) -> Result<(), DerError> {
         let mut reader = Reader::new(content);
         match identifier {
             [0x55, 0x1d, 14] => self.identifier = Some(reader.take(tag::OCTET_STRING)?),
@@ -193,12 +193,12 @@ impl<'a> Facts<'a> {
 }
 
 impl<'a> AuthorityIdentifier<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DerError> {
         const DIRECTORY: u8 = tag::constructed(4);
-        let mut parts = reader.within(tag::SEQUENCE)?;
+        let mut parts = reader.enter(tag::SEQUENCE)?;
         let key = parts.optional(tag::primitive(0))?;
         let mut issuer = None;
-        if let Some(mut names) = parts.optional_within(tag::constructed(1))? {
+        if let Some(mut names) = parts.optional_enter(tag::constructed(1))? {
             while !names.is_empty() && issuer.is_none() {
                 let (tag, content) = names.element()?;
                 issuer = (tag == DIRECTORY).then(|| Comparable::of(content));
@@ -219,8 +219,8 @@ impl<'a> AuthorityIdentifier<'a> {
 }
 
 impl BasicConstraints {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
-        let mut parts = reader.within(tag::SEQUENCE)?;
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DerError> {
+        let mut parts = reader.enter(tag::SEQUENCE)?;
         let authority = parts.optional_boolean()?;
         let length = parts.optional(tag::INTEGER)?;
         // A number that does not fit counts as absent (`ASN1_INTEGER_get`).
@@ -232,13 +232,13 @@ impl BasicConstraints {
 }
 
 impl ExtendedUsage {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DerError> {
         // 1.3.6.1.5.5.7.3, then the old server-gated cryptography, which counts as for servers.
         const PURPOSES: [u8; 7] = [0x2b, 6, 1, 5, 5, 7, 3];
         const MICROSOFT: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 10, 3, 3];
         const NETSCAPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 4, 1];
         let mut found = Self::default();
-        reader.within(tag::SEQUENCE)?.each(|purposes| {
+        reader.enter(tag::SEQUENCE)?.for_each(|purposes| {
             match purposes.object_identifier()? {
                 MICROSOFT | NETSCAPE => found.server = true,
                 [start @ .., 1] if *start == PURPOSES => found.server = true,
@@ -267,7 +267,7 @@ fn is_known(identifier: &[u8]) -> bool {
 }
 
 /// The first eight bits of a bit string, without unused ones.
-fn first_byte(reader: &mut Reader<'_>) -> Result<u8, Flaw> {
+fn first_byte(reader: &mut Reader<'_>) -> Result<u8, DerError> {
     Ok(match reader.bit_string()? {
         (_, []) => 0,
         (unused, [only]) => only & (0xff << unused),

@@ -3,47 +3,47 @@
 /// A fault of one certificate. The text follows the name of the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// `X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION`
+    /// It has a critical extension that OpenSSL does not know (`X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION`).
     #[error("has a critical extension that OpenSSL does not know")]
     Critical,
-    /// `X509_V_ERR_INVALID_CA`
+    /// It may not sign certificates (`X509_V_ERR_INVALID_CA`).
     #[error(
         "must not sign certificates: its basicConstraints or its keyUsage forbid it, or are missing"
     )]
-    NoAuthority,
-    /// `X509_V_ERR_INVALID_PURPOSE`, for a server.
+    NotACa,
+    /// It may not be used by a server (`X509_V_ERR_INVALID_PURPOSE`).
     #[error("cannot be used for servers: its extended key usage or its keyUsage does not allow it")]
     NotForServers,
-    /// `X509_V_ERR_INVALID_PURPOSE`, for a client.
+    /// It may not be used by a client (`X509_V_ERR_INVALID_PURPOSE`).
     #[error("cannot be used for clients: its extended key usage or its keyUsage does not allow it")]
     NotForClients,
-    /// The same for both uses.
+    /// It may be used by neither (`X509_V_ERR_INVALID_PURPOSE`).
     #[error(
         "can be used neither for servers nor for clients: its extended key usage or its keyUsage does not allow it"
     )]
-    ForNeither,
-    /// `X509_V_ERR_PATH_LENGTH_EXCEEDED`
-    #[error("does not allow as many authorities below it (pathLenConstraint)")]
+    NotForServersOrClients,
+    /// More authorities are below it than it allows (`X509_V_ERR_PATH_LENGTH_EXCEEDED`).
+    #[error("has a pathLenConstraint that is too small for this chain")]
     PathLength,
-    /// `X509_V_ERR_EC_KEY_EXPLICIT_PARAMS`
+    /// Its key has no named curve (`X509_V_ERR_EC_KEY_EXPLICIT_PARAMS`).
     #[error("has a key with explicit curve parameters instead of a named curve")]
     ExplicitCurve,
-    /// `X509_V_ERR_EE_KEY_TOO_SMALL`, `X509_V_ERR_CA_KEY_TOO_SMALL`
+    /// Its key is too weak (`X509_V_ERR_EE_KEY_TOO_SMALL`, `X509_V_ERR_CA_KEY_TOO_SMALL`).
     #[error(
         "has a key that is too weak for OpenSSL at security level 2, or of a kind that is not supported (RSA needs 2048 bits, \
          EC 224)"
     )]
     WeakKey,
-    /// `X509_V_ERR_CA_MD_TOO_WEAK`
+    /// Its signature has a weak digest (`X509_V_ERR_CA_MD_TOO_WEAK`).
     #[error(
         "is signed with a digest that is too weak for OpenSSL at security level 2, such as SHA-1"
     )]
     WeakDigest,
-    /// `X509_V_ERR_CERT_SIGNATURE_FAILURE`
+    /// Its signature is wrong (`X509_V_ERR_CERT_SIGNATURE_FAILURE`).
     #[error("is not signed by the key of the authority that OpenSSL finds as its issuer")]
     Signature,
-    /// There are too many signatures to verify.
-    #[error("is one of too many whose signatures would have to be verified")]
+    /// Too many signatures would have to be verified.
+    #[error("was not verified: the limit on signature checks is used up")]
     TooMany,
     /// A kind of key, curve or signature that pgsvid has no code for. OpenSSL may have, and then accept or refuse the
     /// signature.
@@ -52,10 +52,10 @@ pub enum Fault {
          Ed25519)"
     )]
     Unchecked,
-    /// `X509_V_ERR_CERT_HAS_EXPIRED`
+    /// It has expired (`X509_V_ERR_CERT_HAS_EXPIRED`).
     #[error("has expired")]
     Expired,
-    /// `X509_V_ERR_CERT_NOT_YET_VALID`
+    /// It is not valid yet (`X509_V_ERR_CERT_NOT_YET_VALID`).
     #[error("is not valid yet")]
     NotYetValid,
     /// `X509_V_ERR_PERMITTED_VIOLATION` and related errors.
@@ -75,5 +75,5 @@ pub enum Fault {
     #[error(
         "has IP address blocks or autonomous system numbers (RFC 3779), which pgsvid does not compare"
     )]
-    Resources,
+    ResourceExtension,
 }

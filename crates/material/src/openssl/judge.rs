@@ -46,7 +46,7 @@ pub(crate) fn judge(
     }
     names(path, signatures)?;
     // OpenSSL checks these resources (RFC 3779) only if the leaf has some.
-    if path[0].resources { Err(fail(0, Fault::Resources)) } else { Ok(()) }
+    if path[0].resources { Err(fail(0, Fault::ResourceExtension)) } else { Ok(()) }
 }
 
 /// `check_extensions`
@@ -59,7 +59,7 @@ fn extensions(path: &[&Facts<'_>], purpose: Purpose) -> Result<(), Refusal> {
         }
         let is_last = at + 1 == path.len();
         if at > 0 && !may_sign(found, is_last) {
-            return fail(Fault::NoAuthority);
+            return fail(Fault::NotACa);
         }
         if found.key.explicit_curve && path.len() > 1 {
             return fail(Fault::ExplicitCurve);

@@ -1,6 +1,6 @@
 //! The names of a certificate, and the subtrees that its name constraints list, read once.
 
-use crate::encoding::{Flaw, Reader, tag};
+use crate::encoding::{DerError, Reader, tag};
 use crate::name::{self, Part};
 
 pub(super) const DIRECTORY: u8 = tag::constructed(4);
@@ -39,7 +39,7 @@ const BYTE: usize = 20;
 const ELEMENT: usize = 4000;
 
 impl<'a> Name<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DerError> {
         let (kind, content) = reader.element()?;
         Ok(Self::of(kind, content))
     }
@@ -59,10 +59,10 @@ impl<'a> Names<'a> {
     }
 
     /// Reads a subject, and the content of subjectAltName.
-    pub(super) fn read(subject: &'a [u8], alternative: Option<&'a [u8]>) -> Result<Self, Flaw> {
+    pub(super) fn read(subject: &'a [u8], alternative: Option<&'a [u8]>) -> Result<Self, DerError> {
         let mut names = Vec::new();
         if let Some(content) = alternative {
-            Reader::new(content).within(tag::SEQUENCE)?.each(|reader| {
+            Reader::new(content).enter(tag::SEQUENCE)?.for_each(|reader| {
                 names.push(Name::read(reader)?);
                 Ok(())
             })?;
@@ -79,15 +79,15 @@ impl<'a> Subtrees<'a> {
     }
 
     /// Reads the content of nameConstraints.
-    pub(super) fn read(content: &'a [u8]) -> Result<Self, Flaw> {
-        let mut constraints = Reader::new(content).within(tag::SEQUENCE)?;
+    pub(super) fn read(content: &'a [u8]) -> Result<Self, DerError> {
+        let mut constraints = Reader::new(content).enter(tag::SEQUENCE)?;
         let mut subtrees = Self::default();
         for (number, list) in [(0, &mut subtrees.permitted), (1, &mut subtrees.excluded)] {
-            let Some(found) = constraints.optional_within(tag::constructed(number))? else {
+            let Some(found) = constraints.optional_enter(tag::constructed(number))? else {
                 continue;
             };
-            found.each(|reader| {
-                let mut subtree = reader.within(tag::SEQUENCE)?;
+            found.for_each(|reader| {
+                let mut subtree = reader.enter(tag::SEQUENCE)?;
                 let base = Name::read(&mut subtree)?;
                 let minimum = subtree.optional(tag::primitive(0))?;
                 let maximum = subtree.optional(tag::primitive(1))?;
@@ -103,12 +103,12 @@ impl<'a> Subtrees<'a> {
 
 /// The number of elements in a SEQUENCE, without storing them.
 fn elements(content: &[u8]) -> usize {
-    Reader::new(content).within(tag::SEQUENCE).map_or(0, count)
+    Reader::new(content).enter(tag::SEQUENCE).map_or(0, count)
 }
 
 /// The number of elements two levels down: attributes of RDNs, subtrees of both lists.
 fn elements_within(content: &[u8]) -> usize {
-    let Ok(mut outer) = Reader::new(content).within(tag::SEQUENCE) else { return 0 };
+    let Ok(mut outer) = Reader::new(content).enter(tag::SEQUENCE) else { return 0 };
     let mut all = 0;
     while let Ok((_, list)) = outer.element() {
         all += count(Reader::new(list));

@@ -10,18 +10,18 @@ use rustls_pki_types::alg_id;
 use super::curves;
 use super::facts::Facts;
 use crate::certificate::Certificate;
-use crate::encoding::{self, Flaw, Unloadable};
+use crate::encoding::{self, DerError, Unloadable};
 
 /// Checks the key and the signature of one certificate, which [`encoding::check`] has passed.
 pub(crate) fn check_served(certificate: &Certificate) -> Result<(), Unloadable> {
     let facts = Facts::of(certificate).map_err(Unloadable::within("certificate"))?;
     // OpenSSL does not check the signature of a root.
     if !facts.self_signed && facts.outer_method().is_none_or(super::algorithms::Method::is_weak) {
-        return Err(Unloadable { field: "signatureAlgorithm", flaw: Flaw::Signature });
+        return Err(Unloadable { field: "signatureAlgorithm", flaw: DerError::Signature });
     }
     match loads_key(&facts) {
         Some(true) if !facts.key.is_weak() && !facts.key.explicit_curve => Ok(()),
-        _ => Err(Unloadable { field: "subjectPublicKeyInfo", flaw: Flaw::Key }),
+        _ => Err(Unloadable { field: "subjectPublicKeyInfo", flaw: DerError::Key }),
     }
 }
 

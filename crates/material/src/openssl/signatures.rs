@@ -81,7 +81,7 @@ impl Signatures {
 
 /// What a signature costs, in nanoseconds: the size of the signed part counts, and the square of an RSA key's size.
 fn cost(subject: &Facts<'_>, issuer: &Facts<'_>) -> usize {
-    let content = subject.parts.content.len() * 5;
+    let content = subject.parts.tbs_certificate.len() * 5;
     let Ok(key) = encoding::key(issuer.certificate.public_key()) else { return content };
     let key_cost = if key.algorithm == alg_id::RSA_ENCRYPTION.as_ref() {
         key.bits.len() * key.bits.len()
@@ -119,7 +119,7 @@ fn verify(subject: &Facts<'_>, issuer: &Facts<'_>) -> Signature {
         });
     }
     let verifies = |known: &&dyn SignatureVerificationAlgorithm| {
-        known.verify_signature(key.bits, signed.content, signed.signature).is_ok()
+        known.verify_signature(key.bits, signed.tbs_certificate, signed.signature).is_ok()
     };
     if fitting.any(verifies) { Signature::Right } else { Signature::Wrong }
 }

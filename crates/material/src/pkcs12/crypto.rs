@@ -23,7 +23,7 @@ pub(super) enum Prf {
 }
 
 impl Prf {
-    /// By the contents of its object identifier, 1.2.840.113549.2.….
+    /// Returns the function for this OID (1.2.840.113549.2.…), without tag and length.
     pub(super) fn of(identifier: &[u8]) -> Option<Self> {
         Some(match identifier.strip_prefix(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2])? {
             [7] => Self::Sha1,
@@ -81,8 +81,8 @@ impl Derivation<'_> {
         Zeroizing::new(cipher.encrypt_padded_vec::<Pkcs7>(plain))
     }
 
-    /// `None` if the padding is wrong, as after another password or changed bytes. With another password one result in 256 has
-    /// the right padding, and is garbage.
+    /// `None` if the padding is wrong, as after another password or changed bytes. A wrong password passes the padding check
+    /// once in 256 times; the result is garbage.
     pub(super) fn decrypt(
         &self,
         password: &Password,
@@ -116,7 +116,7 @@ pub(super) enum Digest {
 }
 
 impl Digest {
-    /// By the contents of its object identifier.
+    /// Returns the function for this OID, without tag and length.
     pub(super) fn of(identifier: &[u8]) -> Option<Self> {
         if identifier == [0x2b, 14, 3, 2, 26] {
             return Some(Self::Sha1);
@@ -141,19 +141,19 @@ impl Digest {
         }
     }
 
-    /// The key of a MAC (RFC 7292, appendix B.2). It is as long as one hash, so that one round of the loop there is enough.
+    /// The key of a MAC (RFC 7292, appendix B.2). It is as long as one hash, so the RFC's loop runs only once.
     pub(super) fn mac_key(self, password: &Password, salt: &[u8], rounds: u32) -> hmac::Key {
         const FOR_A_MAC: u8 = 3;
         let (digest, hmac) = self.algorithms();
         let block = digest.block_len();
-        let filled = |text: &[u8]| {
+        let repeat_to_block = |text: &[u8]| {
             let length = text.len().next_multiple_of(block);
             Zeroizing::new(text.iter().copied().cycle().take(length).collect::<Vec<_>>())
         };
         let mut context = digest::Context::new(digest);
         context.update(&vec![FOR_A_MAC; block]);
-        context.update(&filled(salt));
-        context.update(&filled(&password.wide()));
+        context.update(&repeat_to_block(salt));
+        context.update(&repeat_to_block(&password.wide()));
         let mut key = context.finish();
         for _ in 1..rounds {
             key = digest::digest(digest, key.as_ref());

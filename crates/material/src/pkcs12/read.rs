@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::crypto::{BLOCK, Cipher, Derivation};
 use super::{Digest, Password, Prf, oid};
 use crate::LARGEST_BUNDLE;
-use crate::encoding::{Flaw, Reader, tag};
+use crate::encoding::{DerError, Reader, tag};
 
 /// Most rounds of hashing for one store: about a second. No program's default is higher.
 const MOST_ROUNDS: u32 = 2_000_000;
@@ -65,8 +65,8 @@ pub enum Damage {
     Large,
 }
 
-impl From<Flaw> for Damage {
-    fn from(_: Flaw) -> Self {
+impl From<DerError> for Damage {
+    fn from(_: DerError) -> Self {
         Self::Malformed
     }
 }
@@ -95,18 +95,18 @@ pub(super) fn open_within(
     rounds_left: u32,
 ) -> Result<Store, Damage> {
     let mut outermost = Reader::new(der);
-    let mut file = outermost.within(tag::SEQUENCE)?;
+    let mut file = outermost.enter(tag::SEQUENCE)?;
     outermost.end()?;
     file.integer()?;
-    let safes = data(file.within(tag::SEQUENCE)?)?;
+    let safes = data(file.enter(tag::SEQUENCE)?)?;
     let mut store = Store { rounds_left, ..Store::default() };
-    if let Some(mac) = file.optional_within(tag::SEQUENCE)? {
+    if let Some(mac) = file.optional_enter(tag::SEQUENCE)? {
         store.facts.integrity = store.check(mac, safes, password)?;
     }
     file.end()?;
-    let mut rest = Reader::new(safes).within(tag::SEQUENCE)?;
+    let mut rest = Reader::new(safes).enter(tag::SEQUENCE)?;
     while !rest.is_empty() {
-        let safe = rest.within(tag::SEQUENCE)?;
+        let safe = rest.enter(tag::SEQUENCE)?;
         let mut kind = safe;
         if kind.object_identifier()? == oid::ENCRYPTED_DATA {
             let encrypted = encrypted_data(safe)?;
@@ -146,8 +146,8 @@ impl Store {
         content: &[u8],
         password: Option<&Password>,
     ) -> Result<Integrity, Damage> {
-        let mut info = mac.within(tag::SEQUENCE)?;
-        let mut algorithm = info.within(tag::SEQUENCE)?;
+        let mut info = mac.enter(tag::SEQUENCE)?;
+        let mut algorithm = info.enter(tag::SEQUENCE)?;
         let digest = Digest::of(algorithm.object_identifier()?).ok_or(Damage::Algorithm)?;
         let expected = info.take(tag::OCTET_STRING)?;
         let salt = mac.take(tag::OCTET_STRING)?;
@@ -164,28 +164,28 @@ impl Store {
 
     /// `SafeContents` (RFC 7292, section 4.2).
     fn bags(&mut self, content: &[u8], password: Option<&Password>) -> Result<(), Damage> {
-        let mut rest = Reader::new(content).within(tag::SEQUENCE)?;
+        let mut rest = Reader::new(content).enter(tag::SEQUENCE)?;
         while !rest.is_empty() {
             if self.certificates.len() + self.facts.aliases.len() >= LARGEST_BUNDLE {
                 return Err(Damage::Large);
             }
-            self.bag(rest.within(tag::SEQUENCE)?, password)?;
+            self.bag(rest.enter(tag::SEQUENCE)?, password)?;
         }
         Ok(())
     }
 
     fn bag(&mut self, mut bag: Reader<'_>, password: Option<&Password>) -> Result<(), Damage> {
         let kind = bag.object_identifier()?;
-        let mut content = bag.within(tag::constructed(0))?;
-        let attributes = Attributes::read(bag.optional_within(tag::SET)?)?;
+        let mut content = bag.enter(tag::constructed(0))?;
+        let attributes = Attributes::read(bag.optional_enter(tag::SET)?)?;
         let Some([kind]) = kind.strip_prefix(oid::BAG) else { return Err(Damage::Malformed) };
         match *kind {
             oid::KEY_BAG => {
-                self.keys.push(Zeroizing::new(content.whole(tag::SEQUENCE)?.to_vec()));
+                self.keys.push(Zeroizing::new(content.raw_element(tag::SEQUENCE)?.to_vec()));
                 self.facts.aliases.push(attributes.name);
             }
             oid::SHROUDED_KEY_BAG => {
-                let mut fields = content.within(tag::SEQUENCE)?;
+                let mut fields = content.enter(tag::SEQUENCE)?;
                 let encrypted = Encrypted::read(&mut fields, tag::OCTET_STRING)?;
                 self.facts.aliases.push(attributes.name);
                 match password {
@@ -197,10 +197,10 @@ impl Store {
                 }
             }
             oid::CERTIFICATE_BAG => {
-                let mut fields = content.within(tag::SEQUENCE)?;
+                let mut fields = content.enter(tag::SEQUENCE)?;
                 // The other type, of SDSI, is not in use.
                 if fields.object_identifier()? == oid::X509_CERTIFICATE {
-                    let mut value = fields.within(tag::constructed(0))?;
+                    let mut value = fields.enter(tag::constructed(0))?;
                     let der = value.take(tag::OCTET_STRING)?;
                     self.certificates.push(Zeroizing::new(der.to_vec()));
                     self.facts.certificates += 1;
@@ -225,9 +225,9 @@ impl Attributes {
         let mut found = Self::default();
         let Some(mut set) = set else { return Ok(found) };
         while !set.is_empty() {
-            let mut attribute = set.within(tag::SEQUENCE)?;
+            let mut attribute = set.enter(tag::SEQUENCE)?;
             let kind = attribute.object_identifier()?;
-            let mut values = attribute.within(tag::SET)?;
+            let mut values = attribute.enter(tag::SET)?;
             if kind == oid::FRIENDLY_NAME {
                 let pairs = values.take(tag::BMP_STRING)?.chunks_exact(2);
                 let units: Vec<u16> = pairs
@@ -247,15 +247,15 @@ fn data(mut info: Reader<'_>) -> Result<&[u8], Damage> {
         // Signed with a public key instead of a password.
         return Err(Damage::Algorithm);
     }
-    Ok(info.within(tag::constructed(0))?.take(tag::OCTET_STRING)?)
+    Ok(info.enter(tag::constructed(0))?.take(tag::OCTET_STRING)?)
 }
 
 /// The content of a `ContentInfo` of the type `encryptedData` (RFC 2315, section 13).
 fn encrypted_data(mut info: Reader<'_>) -> Result<Encrypted<'_>, Damage> {
     info.object_identifier()?;
-    let mut data = info.within(tag::constructed(0))?.within(tag::SEQUENCE)?;
+    let mut data = info.enter(tag::constructed(0))?.enter(tag::SEQUENCE)?;
     data.integer()?;
-    let mut content = data.within(tag::SEQUENCE)?;
+    let mut content = data.enter(tag::SEQUENCE)?;
     content.object_identifier()?;
     Encrypted::read(&mut content, tag::primitive(0))
 }
@@ -271,13 +271,13 @@ struct Encrypted<'a> {
 impl<'a> Encrypted<'a> {
     /// The algorithm, then the bytes in an element with this tag.
     fn read(fields: &mut Reader<'a>, tag: u8) -> Result<Self, Damage> {
-        let mut scheme = fields.within(tag::SEQUENCE)?;
+        let mut scheme = fields.enter(tag::SEQUENCE)?;
         if scheme.object_identifier()? != oid::PBES2 {
             return Err(Damage::Algorithm);
         }
-        let mut scheme = scheme.within(tag::SEQUENCE)?;
-        let derivation = derivation(scheme.within(tag::SEQUENCE)?)?;
-        let mut cipher = scheme.within(tag::SEQUENCE)?;
+        let mut scheme = scheme.enter(tag::SEQUENCE)?;
+        let derivation = derivation(scheme.enter(tag::SEQUENCE)?)?;
+        let mut cipher = scheme.enter(tag::SEQUENCE)?;
         let cipher_kind = match cipher.object_identifier()? {
             oid::AES_128_CBC => Cipher::Aes128,
             oid::AES_256_CBC => Cipher::Aes256,
@@ -292,7 +292,9 @@ impl<'a> Encrypted<'a> {
         // With another password one in 256 has padding that looks right.
         plain
             .filter(|plain| {
-                Reader::new(plain).whole(tag::SEQUENCE).is_ok_and(|it| it.len() == plain.len())
+                Reader::new(plain)
+                    .raw_element(tag::SEQUENCE)
+                    .is_ok_and(|it| it.len() == plain.len())
             })
             .ok_or(Damage::Password)
     }
@@ -303,12 +305,12 @@ fn derivation(mut algorithm: Reader<'_>) -> Result<Derivation<'_>, Damage> {
     if algorithm.object_identifier()? != oid::PBKDF2 {
         return Err(Damage::Algorithm);
     }
-    let mut parameters = algorithm.within(tag::SEQUENCE)?;
+    let mut parameters = algorithm.enter(tag::SEQUENCE)?;
     let salt = parameters.take(tag::OCTET_STRING)?;
     let rounds = rounds(parameters.integer()?)?;
     // The length of the key follows from the cipher.
     parameters.optional(tag::INTEGER)?;
-    let prf = match parameters.optional_within(tag::SEQUENCE)? {
+    let prf = match parameters.optional_enter(tag::SEQUENCE)? {
         Some(mut prf) => Prf::of(prf.object_identifier()?).ok_or(Damage::Algorithm)?,
         None => Prf::Sha1,
     };

@@ -106,12 +106,12 @@ fn concern(
 mod tests {
     use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::Might;
+    use crate::sql::SuperuserReason;
 
     #[test]
     fn b20_a_line_without_a_map_lets_a_name_be_a_superuser() {
         let superusers = ["postgres", "svc"]
-            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
+            .map(|role| Superuser { role: role.to_owned(), by: SuperuserReason::Attribute });
         for (hba, count) in [
             ("hostssl all all all cert", 1),
             ("hostssl all all all cert map=m", 0),
@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn b40_lines_beyond_the_limit_are_reported() {
-        let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
+        let superusers =
+            [Superuser { role: "postgres".to_owned(), by: SuperuserReason::Attribute }];
         let many = "hostssl all visitor 10.0.0.1/32 reject\n".repeat(MOST_RULES);
         for (more, count) in
             [("", 0), ("hostssl all all all cert", 1), ("hostssl all all all cert map=m", 0)]

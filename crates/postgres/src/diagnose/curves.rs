@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b15_names_of_curves_and_groups_that_no_openssl_knows_are_told_from_those_of_each() {
+    fn b15_names_of_curves_and_groups_that_no_openssl_knows_are_distinguished_from_those_of_each() {
         use Taken::{No, Perhaps, Yes};
         for (name, taken) in [
             ("prime256v1", Yes),

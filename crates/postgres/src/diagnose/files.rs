@@ -21,7 +21,7 @@ pub fn refused_files(files: &Files) -> Vec<Finding> {
     }
     seen.push((&files.authorities, authorities));
     let unseen =
-        withheld(seen.iter().filter(|(_, found)| found.is_none()).map(|(facts, _)| *facts));
+        outside_sandbox(seen.iter().filter(|(_, found)| found.is_none()).map(|(facts, _)| *facts));
     let mut findings: Vec<Finding> =
         seen.into_iter().filter_map(|(facts, found)| Some(found?.about(object(facts)))).collect();
     findings.extend(pair(files));
@@ -34,15 +34,15 @@ pub fn refused_files(files: &Files) -> Vec<Finding> {
 
 /// The finding about files that pgsvid's sandbox does not let it read. It is only reported if there is no other finding:
 /// an empty list would mean that all is well.
-fn withheld<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
+fn outside_sandbox<'a>(files: impl Iterator<Item = &'a FileFacts>) -> Option<Finding> {
     let is_withheld = |facts: &&FileFacts| {
-        matches!(&facts.state, State::Present(Present { content: Content::Withheld, .. }))
+        matches!(&facts.state, State::Present(Present { content: Content::OutsideSandbox, .. }))
     };
     let paths: Vec<String> = files.filter(is_withheld).map(path_of).collect();
     let paths = paths.join(", ");
     (!paths.is_empty()).then(|| {
         failure(
-            Code::TlsFilesWithheld,
+            Code::TlsFilesOutsideSandbox,
             format!("pgsvid's sandbox does not let it read {paths}"),
             "let the settings name the published files, then reload; pgsvid check sees more, \
              because it has no sandbox"
@@ -182,7 +182,7 @@ fn chmod(
 /// The remedy for a file that may belong to any user. A command that changes its owner would be dangerous: when root runs it,
 /// the path may lead to one of root's files.
 fn name_the_published(setting: &str) -> String {
-    format!("let {setting} name the published file, then reload")
+    format!("set {setting} to the published file, then reload")
 }
 
 /// A key of the server's user: no permission for group or others. A key of root: at most 0640. A key of anybody else is

@@ -240,16 +240,17 @@ impl<'a> Search<'a> {
 mod tests {
     use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::Might;
+    use crate::sql::SuperuserReason;
 
     fn found(hba: &str, ident: &str) -> Vec<Finding> {
         let facts = parsed(hba, ident);
-        let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
+        let superusers =
+            [Superuser { role: "postgres".to_owned(), by: SuperuserReason::Attribute }];
         local_logins(&facts, &["app"], &superusers, "pgsvid")
     }
 
     #[test]
-    fn b37_ways_in_over_the_socket_are_told_and_stock_lines_are_not() {
+    fn b37_ways_in_over_the_socket_are_reported_and_stock_lines_are_not() {
         let expression = "m /^[a-z]*ory$ postgres";
         for (hba, ident, count) in [
             // As Debian, initdb, and pgsvid's own remedies write them.
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn b37_a_limit_that_is_reached_is_told() {
+    fn b37_a_limit_that_is_reached_is_reported() {
         let many = "local db other peer\n".repeat(MOST_RULES);
         assert_eq!(found(&many, "").len(), 0);
         let found = found(&format!("{many}local all app trust"), "");

@@ -71,11 +71,12 @@ fn is_reached(line: &HbaRule, above: &[HbaRule], role: &str) -> bool {
 mod tests {
     use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::Might;
+    use crate::sql::SuperuserReason;
 
     #[test]
     fn b129_users_of_the_machine_that_are_a_guarded_role_by_its_addresses_are_a_failure() {
-        let superusers = [Superuser { role: "postgres".to_owned(), by: Might::Attribute }];
+        let superusers =
+            [Superuser { role: "postgres".to_owned(), by: SuperuserReason::Attribute }];
         let known = Guarded {
             roles: &["app"],
             superusers: &superusers,

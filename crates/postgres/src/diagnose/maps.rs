@@ -170,7 +170,7 @@ fn concern(
                 "{here} lets {name} log in by its certificate as superuser {roles}: that workload has all rights in PostgreSQL"
             ),
             format!(
-                "let {source} name a role that has only the rights that the workload needs, {then}"
+                "change {source} to a role that has only the rights that the workload needs, {then}"
             ),
         );
     }
@@ -193,12 +193,12 @@ fn concern(
 mod tests {
     use super::super::parsed::parsed;
     use super::*;
-    use crate::sql::Might;
+    use crate::sql::SuperuserReason;
 
     #[test]
     fn a94_every_line_of_every_map_that_is_asked_is_looked_at() {
         let superusers = ["postgres", "svc"]
-            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
+            .map(|role| Superuser { role: role.to_owned(), by: SuperuserReason::Attribute });
         let general = "hostssl all all all cert map=m";
         for (hba, ident, count, untold) in [
             (general, "m x app", 0, 0),

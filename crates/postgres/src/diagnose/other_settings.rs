@@ -190,8 +190,10 @@ fn lists(files: &Files) -> Option<Finding> {
 fn parameters(files: &Files) -> Option<Finding> {
     let why = unreadable(&files.parameters, files).or_else(|| match &files.parameters.state {
         State::Present(Present { content, .. }) => {
-            let may_hold_them =
-                matches!(content, Content::Parameters | Content::Unreadable | Content::Withheld);
+            let may_hold_them = matches!(
+                content,
+                Content::Parameters | Content::Unreadable | Content::OutsideSandbox
+            );
             (!may_hold_them).then(|| "holds no DH parameters".to_owned())
         }
         _ => None,

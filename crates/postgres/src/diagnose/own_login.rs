@@ -137,8 +137,8 @@ pub fn superuser_of_others(access: &Access, settings: &Settings) -> Option<Strin
             && rule.is_for(database, role) != Some(false)
             && rule.is_about(role) != Some(false)
     };
-    let rule = access.rules.iter().find(is_about)?;
-    let map = rule.map().filter(|_| rule.method == "peer")?;
+    let first = access.rules.iter().find(is_about)?;
+    let map = first.map().filter(|_| first.method == "peer")?;
     let users = users_of(mappings, map, &settings.user);
     let other = users.iter().find(|user| **user != own)?;
     let (map, role) = (word(map), word(&settings.user));

@@ -10,7 +10,7 @@ use super::access::{AccessFacts, JudgedMapping, place};
 use super::naming::MOST_NAMED;
 use super::order::MOST_RULES;
 use super::{failure, warning};
-use crate::sql::{HbaRule, Mapping, Might, Superuser, system_user, word};
+use crate::sql::{HbaRule, Mapping, Superuser, SuperuserReason, system_user, word};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
@@ -213,10 +213,10 @@ fn concern(
             kept(facts, user, &here)
         ),
         LoginBy::SameName => format!(
-            "to let only root log in as this superuser, as with sudo psql -U {}: first {}; then put `local all,replication {role} \
-             peer map=superuser` above {here}, and reload; after that the user {name} cannot log in as {role} over the socket, so \
-             run the commands that pgsvid prints with sudo -u {name}, and `pgsvid check --user {role}`, as root; `pgsvid setup` works \
-             as {name}, and says then which line lets it in for that time",
+            "to let only root log in as this superuser, as with sudo psql -U {}: first {}. Then put `local all,replication {role} \
+             peer map=superuser` above {here}, and reload. After that the user {name} cannot log in as {role} over the socket: run \
+             as root what pgsvid prints with sudo -u {name}, and `pgsvid check --user {role}`. `pgsvid setup` becomes {name}, and \
+             says which line lets it in for that time",
             argument(&first.role),
             facts.ident.add(&[&format!("superuser root {role}")])
         ),
@@ -253,11 +253,15 @@ fn kept(facts: &AccessFacts, user: &SocketUser, here: &str) -> String {
 pub fn named(superuser: &Superuser) -> String {
     let role = shown(&superuser.role);
     match &superuser.by {
-        Might::Attribute => role,
-        Might::Membership(of) => format!("{role} (by its membership in {})", shown(&of.role)),
-        Might::CreateRole => format!("{role} (by CREATEROLE)"),
-        Might::Replication => format!("{role} (by REPLICATION, with wal_level = logical)"),
-        Might::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
+        SuperuserReason::Attribute => role,
+        SuperuserReason::Membership(of) => {
+            format!("{role} (by its membership in {})", shown(&of.role))
+        }
+        SuperuserReason::CreateRole => format!("{role} (by CREATEROLE)"),
+        SuperuserReason::Replication => {
+            format!("{role} (by REPLICATION, with wal_level = logical)")
+        }
+        SuperuserReason::Grant(grant) => format!("{role} (by {})", shown(&grant.what)),
     }
 }
 
@@ -278,7 +282,7 @@ mod tests {
             ]),
         };
         let superusers = ["postgres", "svc"]
-            .map(|role| Superuser { role: role.to_owned(), by: Might::Attribute });
+            .map(|role| Superuser { role: role.to_owned(), by: SuperuserReason::Attribute });
         let (concerns, judged) = superuser_logins(&facts, &user, &superusers);
         (concerns.len(), judged)
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::unspoken::{no_certificate_shown, no_longer_completes};
+use super::no_common_tls::{no_certificate_shown, no_longer_completes};
 use crate::verify::{Answer, Facts, Reception, Verdict, is_without_common_tls};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::timing;
@@ -100,7 +100,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
             let fix = if asks_for_nothing(facts) {
                 "look for \"SSL configuration was not reloaded\" in the server log: the line names the reason"
             } else {
-                "let ssl_ca_file name the published bundle; pgsvid reloads again by itself"
+                "set ssl_ca_file to the published bundle; pgsvid reloads again by itself"
             };
             let text = format!(
                 "PostgreSQL at {address} serves the new certificate, but trusts other authorities"

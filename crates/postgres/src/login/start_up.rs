@@ -190,7 +190,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn each_answer_is_told_from_the_others_and_only_a_welcome_gets_a_farewell() {
+    async fn each_answer_is_distinguished_from_the_others_and_only_a_welcome_gets_a_farewell() {
         let start = b"\0\0\0\x1e\0\x03\0\0user\0app\0database\0db\0\0";
         let authenticated = packet(b'R', &[0; 4]);
         let standby = packet(b'S', b"in_hot_standby\0on\0");

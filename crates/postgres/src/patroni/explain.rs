@@ -10,19 +10,11 @@ use pgsvid_base::finding::{Code, Finding};
 /// What Python's TLS shows of `restapi.cafile`: no names.
 const CLIENTS: ClientSettings = ClientSettings { asks: false, revocation: false, nameless: true };
 
-/// The way out if the REST API has ended, or Patroni hangs (measured: SIGTERM does not end such a Patroni, and `patronictl
-/// pause` waits for its REST API for minutes). In maintenance mode Patroni does not demote a primary without the leader lock, so
-/// these steps would prolong a split brain.
-const RESTART: &str = "see that the process that listens there is Patroni's: ss -ltnp (docs/patroni.md); another program would look the same. \
-     If it is, do not reload it; find the leader: patronictl list. If another node is the leader, do steps 2 and 3 only, \
-     at once: Patroni demotes this node when it starts. Otherwise restart Patroni alone, in maintenance mode, in which PostgreSQL \
-     stays up. \
-     1. patronictl edit-config --set pause=true --force  (wait one loop_wait)  \
-     2. systemctl kill --kill-who=main --signal=KILL patroni  \
-     3. systemctl start patroni  \
-     4. patronictl edit-config --set pause=null --force  \
-     With Restart=on-failure systemd has often done step 3. Patroni's unit needs KillMode=process, or PostgreSQL ends with it: \
-     systemctl show -p KillMode patroni  (docs/patroni.md)";
+/// The way out if the REST API has ended, or Patroni hangs. The steps depend on the leader: maintenance mode keeps PostgreSQL up,
+/// but prolongs a split brain if another node leads.
+const RESTART: &str = "do not reload Patroni. Check that the process that listens there is Patroni's (ss -ltnp): another program \
+     would look the same. Then follow the steps of \"A dead REST API\" in docs/patroni.md. They depend on the leader, which this shows";
+const LEADER: &str = "patronictl list";
 
 /// Judges what was seen. Anybody who answers at the address can send an alert, so an alert proves nothing.
 #[must_use]
@@ -45,16 +37,17 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
         }
         Error::Silent => found(
             Code::PatroniSilent,
-            format!("{what} accepts connections and answers nothing: do not reload Patroni: it would hang, lose the leader lock, and another node would be promoted while this one still writes"),
+            format!("{what} accepts connections and answers nothing. A reload would hang Patroni: it would lose the leader lock, and another node would be promoted while this one still writes"),
         )
         .cause("Patroni could not load its certificate at a reload (its log says \"Failed to reload\"), or it hangs")
-        .fix(RESTART),
+        .fix(RESTART)
+        .command(LEADER),
         Error::NotProven => found(
             Code::PatroniWaits,
             format!("{what} is not asked to reload before PostgreSQL is proven to serve this set"),
         )
         .cause("the verdict on a [postgres] is not `current` for this set")
-        .fix("see it with `pgsvid status`: each [postgres] must be up, and listen on TCP"),
+        .fix("`pgsvid status` shows it: each [postgres] must be up, and listen on TCP"),
         Error::Lost(_) | Error::Failed(_) | Error::TooLong => {
             found(Code::PatroniUnanswered, format!("{what}: {error}"))
         }
@@ -74,7 +67,7 @@ pub fn not_asked(error: &Error, address: &str) -> Finding {
             .fix("set patroni.address to restapi.listen of Patroni's configuration"),
         Error::PasswordFile { path, .. } => found(Code::PatroniPasswordFile, format!("the password for {what}: {error}"))
             .about(path.display().to_string())
-            .fix("let patroni.password_file name a file that pgsvid's user can read"),
+            .fix("set patroni.password_file to a file that pgsvid's user can read"),
     }
 }
 
@@ -133,7 +126,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, asked: Option<bool>, now: System
                 "{api} serves a certificate that is not pgsvid's, so pgsvid never asks it to reload"
             ),
             "restapi.certfile names the files of another helper, or another server answers there",
-            "let restapi name the published files (pgsvid setup patroni-yaml), and restart Patroni: a helper that replaces \
+            "set restapi to the published files (pgsvid setup patroni-yaml), and restart Patroni: a helper that replaces \
              its files one by one can end the REST API at any reload",
         ),
         Verdict::StillOld => finding(

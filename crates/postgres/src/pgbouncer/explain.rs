@@ -353,7 +353,7 @@ pub fn explain(verdict: Verdict, facts: &Facts, now: SystemTime) -> Finding {
                 Code::VerdictOldAuthorities,
                 format!("PgBouncer at {address} serves the new certificate, but trusts other authorities"),
                 cause,
-                "let client_tls_ca_file name the published bundle; pgsvid reloads again by itself",
+                "set client_tls_ca_file to the published bundle; pgsvid reloads again by itself",
             )
             .about(object)
         }

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn b96_a_relative_path_of_a_deciding_file_is_told() {
+    fn b96_a_relative_path_of_a_deciding_file_is_reported() {
         let place = tempfile::tempdir().unwrap();
         let ini = place.path().join("pgbouncer.ini");
         let of = |text: &str, more: &[(&str, &str)]| {

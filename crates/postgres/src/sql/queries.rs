@@ -9,11 +9,11 @@ use super::citus::{self, Citus};
 use super::error::Error;
 use super::outgoing::{self, AllOutgoing};
 use super::replication::{self, Replication};
+use super::role_rights::{self, RoleRights};
 use super::session::Session;
 use super::sessions::{self, EndedSession, SessionCounts};
 use super::settings::{self, Setting, TlsSettings};
 use super::socket::Allowance;
-use super::standing::{self, Standing};
 use super::statements::{RESERVE, literal};
 use super::views::{self, AccessViews};
 use pgsvid_base::text::shown;
@@ -109,15 +109,15 @@ impl Session {
     }
 
     /// What the role may do in this database, queried without trying it.
-    pub async fn standing(&self) -> Result<Standing, Error> {
-        let mut loaded = self.rows(standing::LOADED, Allowance::FEW).await?;
-        let role = self.rows(standing::ROLE, Allowance::FEW).await?;
+    pub async fn standing(&self) -> Result<RoleRights, Error> {
+        let mut loaded = self.rows(role_rights::LOADED, Allowance::FEW).await?;
+        let role = self.rows(role_rights::ROLE, Allowance::FEW).await?;
         let is_superuser = role.first().and_then(|row| row.get(1)?.as_deref()) == Some("t");
         if is_superuser {
-            loaded.extend(self.rows(standing::CHANGED, Allowance::FEW).await?);
-            loaded.extend(self.rows(standing::WAYS, Allowance::FEW).await?);
+            loaded.extend(self.rows(role_rights::CHANGED, Allowance::FEW).await?);
+            loaded.extend(self.rows(role_rights::WAYS, Allowance::FEW).await?);
         }
-        standing::parse(&role, &self.rows(standing::SETTINGS, Allowance::FEW).await?, &loaded)
+        role_rights::parse(&role, &self.rows(role_rights::SETTINGS, Allowance::FEW).await?, &loaded)
     }
 
     /// `pg_hba.conf` and `pg_ident.conf` as the server reads them; `None` if the role may not see them.

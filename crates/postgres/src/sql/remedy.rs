@@ -48,12 +48,14 @@ impl Error {
                     Some(settings.let_in(Admission::of_both()))
                 }
                 Refusal::RoleLimit => Some(settings.psql(&statements::limit_connections(user))),
-                Refusal::DatabaseLimit => Some(settings.psql(&statements::lift_limit(database))),
+                Refusal::DatabaseLimit => {
+                    Some(settings.psql(&statements::remove_connection_limit(database)))
+                }
                 Refusal::DatabaseClosed => {
-                    Some(settings.psql(&statements::open_database(database)))
+                    Some(settings.psql(&statements::allow_connections(database)))
                 }
                 Refusal::Password if settings.password_file.is_some() => {
-                    Some(settings.psql(&statements::keep_password(user)))
+                    Some(settings.psql(&statements::remove_password_expiry(user)))
                 }
                 Refusal::Password | Refusal::Slots => None,
             };
@@ -107,7 +109,7 @@ impl Error {
                 settings.socket().display()
             )),
             Self::OtherPort { port } => Some(format!(
-                "see what {} leads to (ls -l); if that server is the right one, set postgres.port to {port}",
+                "check what {} leads to (ls -l); if that server is the right one, set postgres.port to {port}",
                 settings.socket().display()
             )),
             Self::EventTrigger { name } => Some(format!(
@@ -115,7 +117,7 @@ impl Error {
                 settings.psql_in(database, &[format!("ALTER EVENT TRIGGER {} DISABLE", identifier(name))])
             )),
             Self::Planted { statement, owner } => Some(format!(
-                "see what it is, and who has given role {owner} the right to create objects in the schema pg_catalog; to remove it: {}",
+                "check what it is, and who has given role {owner} the right to create objects in the schema pg_catalog; to remove it: {}",
                 settings.psql_in(&settings.database, std::slice::from_ref(statement))
             )),
             Self::PasswordFile { path, cause }
@@ -124,7 +126,7 @@ impl Error {
                 Some(format!("make {} readable for pgsvid's uid", path.display()))
             }
             Self::PasswordFile { path, .. } => Some(format!(
-                "let {} be a regular file that holds the password of role {user} and nothing else",
+                "replace {} by a regular file that holds only the password of role {user}",
                 path.display()
             )),
             Self::TooManyIterations => Some(format!(
@@ -184,7 +186,7 @@ fn add_lines(settings: &Settings) -> String {
     let role = word(&settings.user);
     if settings.password_file.is_some() {
         return format!(
-            "let it log in with its password: `{line}` above the general lines of pg_hba.conf, then reload"
+            "let role {role} log in with its password: `{line}` above the general lines of pg_hba.conf, then reload"
         );
     }
     // The operating-system user `postgres` logs in as this role without a map so far. The new line of pg_hba.conf names a
@@ -195,7 +197,7 @@ fn add_lines(settings: &Settings) -> String {
         String::new()
     };
     format!(
-        "let uid {uid} log in as it: `{line}` above the general lines of pg_hba.conf, `{mapping}` in pg_ident.conf{own}, then \
+        "let uid {uid} log in as role {role}: `{line}` above the general lines of pg_hba.conf, `{mapping}` in pg_ident.conf{own}, then \
          reload; the uid needs a name where PostgreSQL runs",
         uid = rustix::process::geteuid().as_raw(),
     )
@@ -208,7 +210,7 @@ fn why(refusal: Refusal, settings: &Settings) -> String {
         Refusal::NoLogin => format!("role {user} may not log in (NOLOGIN)"),
         Refusal::Peer => format!(
             "role {user} cannot log in to database {database}: the line of pg_hba.conf that decides does not let pgsvid's \
-             user log in as it"
+             user log in as this role"
         ),
         Refusal::Line => format!(
             "role {user} cannot log in to database {database}: no line of pg_hba.conf matches it over the socket"

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a03_bytes_and_messages_are_counted_however_they_arrive() {
+    async fn a03_bytes_and_messages_are_counted_in_any_fragmentation() {
         let allowance = Allowance { bytes: 100, messages: 3, columns: 100 };
         let three: Vec<u8> = [30, 0, 20].into_iter().flat_map(|body| message(b'D', body)).collect();
         let four = [three.clone(), message(b'C', 0)].concat();
@@ -295,7 +295,7 @@ mod tests {
         }
     }
     #[tokio::test]
-    async fn a50_columns_are_counted_however_they_arrive() {
+    async fn a50_columns_are_counted_in_any_fragmentation() {
         let allowance = Allowance { bytes: 1000, messages: 10, columns: 500 };
         let row = |letter: u8, columns: u16| {
             [&[letter, 0, 0, 0, 8][..], &columns.to_be_bytes(), &[0; 2]].concat()

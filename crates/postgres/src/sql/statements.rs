@@ -138,7 +138,7 @@ pub fn limit_connections(role: &str) -> String {
 
 /// Removes the expiry of the role's password.
 #[must_use]
-pub fn keep_password(role: &str) -> String {
+pub fn remove_password_expiry(role: &str) -> String {
     format!("ALTER ROLE {} VALID UNTIL 'infinity'", identifier(role))
 }
 
@@ -150,13 +150,13 @@ pub fn grant_connect(database: &str, role: &str) -> String {
 
 /// Removes the connection limit of the database.
 #[must_use]
-pub fn lift_limit(database: &str) -> String {
+pub fn remove_connection_limit(database: &str) -> String {
     format!("ALTER DATABASE {} CONNECTION LIMIT -1", identifier(database))
 }
 
 /// Allows connections to the database.
 #[must_use]
-pub fn open_database(database: &str) -> String {
+pub fn allow_connections(database: &str) -> String {
     format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(database))
 }
 
@@ -168,7 +168,7 @@ pub fn let_log_in(role: &str) -> String {
 
 /// Forbids the role to log in.
 #[must_use]
-pub fn let_not_log_in(role: &str) -> String {
+pub fn forbid_login(role: &str) -> String {
     format!("ALTER ROLE {} NOLOGIN", identifier(role))
 }
 
@@ -244,8 +244,8 @@ pub(super) fn fires_event_triggers(statement: &str) -> bool {
     statement.contains(" ON FUNCTION ")
 }
 
-/// The beginning of a script that a superuser runs in a database whose owner may have set everything: how texts are read, in which
-/// schemas names are looked up, and which role acts. Event triggers that are enabled normally do not run.
+/// The beginning of a script that a superuser runs. The script must not depend on the database owner's settings: encoding,
+/// `search_path`, role, event triggers.
 pub const SCRIPT_HEAD: &str = "\
 \\set ON_ERROR_STOP on
 

@@ -7,9 +7,9 @@ use super::configuration::Start;
 use super::data_directory;
 use super::following::is_published;
 use super::naming::named_in;
-use super::withheld::Reader;
+use super::outside_sandbox::Reader;
 use crate::sql::{
-    self, HbaRule, Line, Mapping, Standing, list_file, parse_hba, parse_ident, parse_list,
+    self, HbaRule, Line, Mapping, RoleRights, list_file, parse_hba, parse_ident, parse_list,
 };
 use pgsvid_base::files;
 
@@ -37,12 +37,11 @@ pub struct Access {
     pub published: Vec<PathBuf>,
     /// The lines of both files that pgsvid does not understand.
     pub unclear: Vec<Unclear>,
-    /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and reads the next one as a
-    /// part of it, so it reads something else than these rules and mappings.
+    /// File and line of the first NUL byte in either. PostgreSQL ignores the rest of such a line, and appends the next line to
+    /// it. So it reads other rules and mappings than these.
     pub nul: Option<(PathBuf, usize)>,
-    /// All files that decide about the result: those that were read, directories of `include_dir`, files of
-    /// `include_if_exists` that are missing now, and files of other users that were not read because PostgreSQL's user cannot
-    /// read them.
+    /// All files that decide about the result: those that were read, directories of `include_dir`, and missing files of
+    /// `include_if_exists`. Also files of other users that PostgreSQL's user cannot read; pgsvid has not read them either.
     pub files: Vec<PathBuf>,
 }
 
@@ -65,7 +64,7 @@ pub struct Unclear {
 /// A plain role may not see the settings `hba_file` and `ident_file`. Then the server's command line and configuration files
 /// are read, if this process's user may.
 #[must_use]
-pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Access> {
+pub fn access(socket: &sql::Settings, standing: Option<&RoleRights>) -> Option<Access> {
     let queried =
         |name: &str| standing.and_then(|standing| standing.setting(name)).map(PathBuf::from);
     let data = data_directory(socket);
@@ -121,7 +120,7 @@ pub fn access(socket: &sql::Settings, standing: Option<&Standing>) -> Option<Acc
 
 /// The path of `pg_hba.conf`, if it can be read but is too large to be judged, or names too many files.
 #[must_use]
-pub fn too_much(socket: &sql::Settings, standing: Option<&Standing>) -> Option<PathBuf> {
+pub fn too_much(socket: &sql::Settings, standing: Option<&RoleRights>) -> Option<PathBuf> {
     let shown = standing.and_then(|standing| standing.setting("hba_file")).map(PathBuf::from);
     let hba =
         shown.or_else(|| Some(Start::of(socket)?.configured("hba_file", "pg_hba.conf")?.path))?;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::naming::{named_in, without_parents};
+use super::outside_sandbox::Reader as ServersUser;
 use super::server_process;
-use super::withheld::Reader as ServersUser;
 use crate::sql::{self, OTHER_SETTINGS, Setting, TLS_SETTINGS};
 use pgsvid_base::files;
 
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a52_the_file_that_a_setting_names_is_found_wherever_that_is_said() {
+    fn a52_the_file_that_a_setting_names_is_found_in_every_place_that_can_set_it() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path();
         let hba = || path(data, Some(data));

@@ -91,7 +91,7 @@ pub enum Content {
     /// This process may not read it.
     Unreadable,
     /// Owner and mode allow reading, but the kernel refuses: it is outside of the sandbox.
-    Withheld,
+    OutsideSandbox,
     /// No bytes.
     Empty,
     /// No PEM block begins in it.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Viewpoint, is_same};
-use pgsvid_base::files::{Link, way};
+use pgsvid_base::files::{Link, resolve_path};
 
 /// The link that every publication replaces.
 const CURRENT: &str = "..data";
@@ -15,7 +15,7 @@ const GENERATION: &[u8] = b"..v";
 /// Whether the absolute path leads through the link in the published directory, as the kernel follows it.
 pub(super) fn follows(path: &Path, directory: &Path) -> bool {
     let is_current = |link: &Link| link.name == CURRENT && is_same(&link.directory, directory);
-    way(path).links.iter().any(is_current)
+    resolve_path(path).links.iter().any(is_current)
 }
 
 /// Whether the path leads to a file that a pgsvid publishes, so that pgsvid restores it when somebody else changes it.
@@ -26,7 +26,7 @@ pub fn is_published(path: &Path) -> bool {
             && std::fs::read_link(link.directory.join(CURRENT))
                 .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(GENERATION))
     };
-    way(path).links.iter().any(is_current)
+    resolve_path(path).links.iter().any(is_current)
 }
 
 /// Where a path leads that a server's setting names.

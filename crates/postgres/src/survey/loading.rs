@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::configuration::{Named, Start};
 use super::{Access, is_elsewhere};
-use crate::sql::{self, Standing};
+use crate::sql::{self, RoleRights};
 use pgsvid_base::timing;
 
 /// The settings that name the files which decide who may log in, and the files' default names.
@@ -87,7 +87,7 @@ pub struct Restart {
 
 /// Compares the files' times of change with the server's times of loading. `access` are the files as they were read.
 #[must_use]
-pub fn loading(socket: &sql::Settings, standing: &Standing, access: Option<&Access>) -> Loading {
+pub fn loading(socket: &sql::Settings, standing: &RoleRights, access: Option<&Access>) -> Loading {
     let start = Start::of(socket);
     let sources = start.as_ref().and_then(Start::files);
     let changed = |files: &[PathBuf], since: Option<SystemTime>| changes(files, since).files;

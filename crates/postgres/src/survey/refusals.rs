@@ -9,7 +9,7 @@ use pgsvid_base::text::shown;
 /// a client's words.
 const SEVERITIES: [&str; 7] =
     ["FATAL:  ", "ERROR:  ", "LOG:  ", "WARNING:  ", "DETAIL:  ", "HINT:  ", "STATEMENT:  "];
-/// How many subscriptions are told apart.
+/// How many subscriptions are distinguished.
 const MOST_NAMES: usize = 20;
 
 /// Whose connections are examined.

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::log_prefix::{Prefix, Stamp, local};
 use super::{LARGEST_LOCK, data_directory};
-use crate::sql::{self, Standing};
+use crate::sql::{self, RoleRights};
 use pgsvid_base::files;
 use pgsvid_base::text::shown;
 
@@ -86,7 +86,7 @@ struct Entry {
 /// last load of the configuration or after it. Older lines can stand at the end of a log if PostgreSQL writes to another file
 /// by now.
 #[must_use]
-pub fn last_reload(socket: &sql::Settings, standing: &Standing) -> Option<Reloaded> {
+pub fn last_reload(socket: &sql::Settings, standing: &RoleRights) -> Option<Reloaded> {
     let epoch = micros(standing.loaded?)?;
     let load = Load { epoch, local: standing.logged? };
     let (data, pid) = server(socket)?;

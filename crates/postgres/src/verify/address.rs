@@ -26,7 +26,7 @@ pub enum Target {
 
 /// Whether two targets may be the same address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meeting {
+pub enum AddressOverlap {
     /// They cannot be the same.
     #[default]
     Never,
@@ -105,20 +105,20 @@ impl Target {
 
     /// Whether this target and another may be the same address, for servers whose sockets have these numbers.
     #[must_use]
-    pub fn meets(&self, port: u16, other: &Self, other_port: u16) -> Meeting {
+    pub fn meets(&self, port: u16, other: &Self, other_port: u16) -> AddressOverlap {
         if self.port(port) != other.port(other_port) || *self == Self::Nowhere {
-            return Meeting::Never;
+            return AddressOverlap::Never;
         }
         let (Self::Address(one, _), Self::Address(two, _)) = (self, other) else {
-            return Meeting::Possible;
+            return AddressOverlap::Possible;
         };
         let (one, two) = (addresses(one), addresses(two));
         if one.iter().any(|host| two.contains(host)) {
-            Meeting::Certain
+            AddressOverlap::Certain
         } else if one.iter().chain(&two).all(|host| is_address(host)) {
-            Meeting::Never
+            AddressOverlap::Never
         } else {
-            Meeting::Possible
+            AddressOverlap::Possible
         }
     }
 
@@ -199,22 +199,22 @@ mod tests {
     fn b36_targets_meet_at_one_port() {
         let target = |text: &str| text.parse::<Target>().unwrap();
         for (one, two, meeting) in [
-            ("auto", "auto", Meeting::Possible),
-            ("auto", "127.0.0.2:5432", Meeting::Possible),
-            ("auto", "127.0.0.1:5433", Meeting::Never),
-            ("auto", "none", Meeting::Never),
-            ("none", "none", Meeting::Never),
-            ("127.0.0.1:5432", "localhost:5432", Meeting::Certain),
-            ("[::1]:5432", "localhost:5432", Meeting::Certain),
-            ("127.0.0.1:5432", "127.0.0.2:5432", Meeting::Never),
-            ("127.0.0.1:5432", "127.0.0.1:5433", Meeting::Never),
-            ("db.example:5432", "db.example:5432", Meeting::Certain),
-            ("db.example:5432", "127.0.0.1:5432", Meeting::Possible),
+            ("auto", "auto", AddressOverlap::Possible),
+            ("auto", "127.0.0.2:5432", AddressOverlap::Possible),
+            ("auto", "127.0.0.1:5433", AddressOverlap::Never),
+            ("auto", "none", AddressOverlap::Never),
+            ("none", "none", AddressOverlap::Never),
+            ("127.0.0.1:5432", "localhost:5432", AddressOverlap::Certain),
+            ("[::1]:5432", "localhost:5432", AddressOverlap::Certain),
+            ("127.0.0.1:5432", "127.0.0.2:5432", AddressOverlap::Never),
+            ("127.0.0.1:5432", "127.0.0.1:5433", AddressOverlap::Never),
+            ("db.example:5432", "db.example:5432", AddressOverlap::Certain),
+            ("db.example:5432", "127.0.0.1:5432", AddressOverlap::Possible),
         ] {
             assert_eq!(target(one).meets(5432, &target(two), 5432), meeting, "{one} {two}");
             assert_eq!(target(two).meets(5432, &target(one), 5432), meeting, "{two} {one}");
         }
-        assert_eq!(Target::Auto.meets(5432, &Target::Auto, 5433), Meeting::Never);
+        assert_eq!(Target::Auto.meets(5432, &Target::Auto, 5433), AddressOverlap::Never);
     }
 
     #[test]

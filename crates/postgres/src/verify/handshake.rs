@@ -50,7 +50,7 @@ pub(super) async fn shake<S>(
     stream: S,
     client: Option<&Client>,
     protocol: Option<&[u8]>,
-) -> Result<(Served, Goodbye<S>), Failure>
+) -> Result<(Served, ShutdownAfterHandshake<S>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -60,7 +60,7 @@ where
         has_shown: AtomicBool::default(),
         seen: Mutex::default(),
     });
-    let verifier = Possession {
+    let verifier = KeyPossessionVerifier {
         algorithms: provider.signature_verification_algorithms,
         notes: Arc::clone(&notes),
     };
@@ -98,17 +98,17 @@ where
         protocol: protocol.unwrap_or("unknown").to_owned(),
         cipher: cipher.unwrap_or("unknown").to_owned(),
     };
-    Ok((served, Goodbye { stream, shown: seen.shown }))
+    Ok((served, ShutdownAfterHandshake { stream, shown: seen.shown }))
 }
 
 /// The end of a connection after a complete handshake.
-pub(super) struct Goodbye<S> {
+pub(super) struct ShutdownAfterHandshake<S> {
     stream: TlsStream<S>,
     /// Whether the client certificate was shown.
     shown: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Goodbye<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ShutdownAfterHandshake<S> {
     /// Sends a request, and returns the answer until the server ends the connection, or `longest` bytes of it.
     pub(super) async fn request(mut self, request: &[u8], longest: u64) -> io::Result<Vec<u8>> {
         self.stream.write_all(request).await?;
@@ -186,7 +186,10 @@ pub(super) fn is_no_tls(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidMessage(found)) if *found == no_tls)
 }
 
-fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<ClientConfig> {
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: KeyPossessionVerifier,
+) -> io::Result<ClientConfig> {
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
@@ -197,12 +200,12 @@ fn config(provider: Arc<CryptoProvider>, verifier: Possession) -> io::Result<Cli
 
 /// Accepts any certificate whose key the server proves to have.
 #[derive(Debug)]
-struct Possession {
+struct KeyPossessionVerifier {
     algorithms: WebPkiSupportedAlgorithms,
     notes: Arc<Notes>,
 }
 
-impl Possession {
+impl KeyPossessionVerifier {
     fn check(
         &self,
         message: &[u8],
@@ -231,7 +234,7 @@ impl Possession {
     }
 }
 
-impl ServerCertVerifier for Possession {
+impl ServerCertVerifier for KeyPossessionVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::{Answer, Facts, Served, is_without_common_tls};
-use pgsvid_material::{Certificate, Fingerprint, Material, Name};
+use pgsvid_material::{Certificate, Fingerprint, LeafName, Material};
 
 /// What PostgreSQL should serve.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Expected {
     /// The published intermediates. A server sends all of them; one that sends fewer has not read the set.
     pub intermediates: Vec<Fingerprint>,
     /// The workload's name: another leaf with this name is an earlier one of pgsvid's.
-    pub name: Name,
+    pub name: LeafName,
     /// DER names of the published authorities.
     pub authorities: BTreeSet<Vec<u8>>,
     /// Leaves that this process published before.
@@ -108,7 +108,7 @@ impl Expected {
     /// make one, unless pgsvid has published it: an agent issues no such leaf, but files may hold one.
     #[must_use]
     pub fn is_ours(&self, leaf: &Certificate) -> bool {
-        let is_named = self.name.is_of(leaf) && !leaf.is_self_signed();
+        let is_named = self.name.matches(leaf) && !leaf.is_self_signed();
         is_named || self.earlier.contains(&leaf.fingerprint())
     }
 }

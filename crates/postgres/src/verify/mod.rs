@@ -20,7 +20,7 @@ mod turns;
 
 use std::time::{Duration, SystemTime};
 
-pub use address::{InvalidTarget, Meeting, Target, addresses};
+pub use address::{AddressOverlap, InvalidTarget, Target, addresses};
 pub use client::{Client, Proof, Reception, WRONG_CURVE, wipe_stack};
 pub use exchange::{Unanswered, exchange};
 pub use handshake::{alert, is_too_large};

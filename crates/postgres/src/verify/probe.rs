@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::is_address;
-use super::handshake::{self, Failure, Goodbye};
+use super::handshake::{self, Failure, ShutdownAfterHandshake};
 use super::names::look_up;
 use super::ssl_request::{self, Reply};
 use super::turns::{chosen, in_turns, left_out};
 use super::{ALPN, Answer, Begin, Client, Facts, LIMIT, Reception, alert_name};
 
-/// Probes the hosts in turns until one answers. Never fails: no answer is a fact, too.
+/// Probes the hosts one after the other until one answers. Never fails: no answer is a fact, too.
 ///
 /// Each host has five seconds to answer, and all of them together [`super::LONGEST`]; hosts beyond [`super::MOST_HOSTS`] are
 /// left out. A server that asks for a client certificate is shown the `client`'s.
@@ -213,7 +213,7 @@ async fn question<S>(
     begin: Begin,
     mut stream: S,
     client: Option<&Client>,
-) -> Result<(Answer, Option<Goodbye<S>>), Failure>
+) -> Result<(Answer, Option<ShutdownAfterHandshake<S>>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -244,7 +244,7 @@ async fn directly<S>(
     stream: S,
     client: Option<&Client>,
     protocol: Option<&[u8]>,
-) -> Result<(Answer, Option<Goodbye<S>>), Failure>
+) -> Result<(Answer, Option<ShutdownAfterHandshake<S>>), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_server_has_shown_counts_however_it_takes_its_leave() {
+    async fn what_a_server_has_shown_counts_with_every_end_of_the_connection() {
         let authority = Authority::new("example.org", false).unwrap();
         let issue = || authority.issue(&Entry::new("spiffe://example.org/db")).unwrap();
         let assert_shown = |answer: &Answer, svid: &Svid, how: &str| match answer {

@@ -1,4 +1,4 @@
-//! Tries the addresses of one server in turns: each begins when the one before has failed, or takes too long. It ends soon,
+//! Tries the addresses of one server one after the other: each begins when the one before has failed, or takes too long. It ends soon,
 //! however many silent addresses there are.
 
 use std::net::IpAddr;

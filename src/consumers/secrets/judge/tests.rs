@@ -112,7 +112,7 @@ fn v05_a_field_that_another_manager_applies_is_not_taken() {
 }
 
 #[test]
-fn v06_an_immutable_secret_is_told_unless_it_is_right() {
+fn v06_an_immutable_secret_is_reported_unless_it_is_right() {
     assert_eq!(step(Some(&live(|it| it["immutable"] = json!(true)))), Step::Nothing);
     let other = live(|it| {
         it["immutable"] = json!(true);
@@ -157,7 +157,7 @@ fn v18_a_field_that_is_no_longer_configured_is_given_up() {
 }
 
 #[test]
-fn v04_a_field_that_another_pgsvid_has_applied_is_told_apart() {
+fn v04_a_field_that_another_pgsvid_has_applied_is_distinguished() {
     // It is still recorded for the manager's name, although the value is another one.
     let applied = live(|it| it["data"]["tls.crt"] = json!("eA=="));
     let fields = vec!["data.tls.crt".to_owned()];
@@ -176,12 +176,12 @@ fn v05_v06_what_will_keep_the_next_set_out_is_seen_before() {
             .push(manager("argocd", "Apply", "tls.crt"));
     });
     assert_eq!(
-        doubts(&typed, &odd, MANAGER),
+        latent_problems(&typed, &odd, MANAGER),
         [
-            Doubt::Kind("Opaque".to_owned()),
-            Doubt::Immutable,
-            Doubt::Owned(vec!["argocd".to_owned()])
+            LatentProblem::Kind("Opaque".to_owned()),
+            LatentProblem::Immutable,
+            LatentProblem::Owned(vec!["argocd".to_owned()])
         ]
     );
-    assert!(doubts(&target(false), &live(|_| {}), MANAGER).is_empty());
+    assert!(latent_problems(&target(false), &live(|_| {}), MANAGER).is_empty());
 }

@@ -14,11 +14,11 @@ use crate::verify::{Facts, Verdict};
 pub(super) struct Stale {
     first: Instant,
     last: Instant,
-    fallen: Option<Fallen>,
+    fallen: Option<RevertedAddress>,
 }
 
 /// An address that has shown the wanted set, and later another one.
-pub(in super::super) struct Fallen {
+pub(in super::super) struct RevertedAddress {
     pub(in super::super) address: IpAddr,
     /// What the last look has shown that was not the wanted set.
     pub(in super::super) verdict: Verdict,
@@ -49,7 +49,7 @@ impl Instances {
         known.last = now;
         if let Some((address, it)) = fallen {
             let before = known.fallen.take().filter(|before| before.address == *address);
-            known.fallen = Some(Fallen {
+            known.fallen = Some(RevertedAddress {
                 address: *address,
                 verdict: it.verdict,
                 facts: it.facts.clone(),
@@ -63,8 +63,8 @@ impl Instances {
         self.stale.as_ref().map(|stale| stale.last.duration_since(stale.first))
     }
 
-    /// An address that shows the wanted set and something else in turns.
-    pub(in super::super) fn mixed(&self) -> Option<&Fallen> {
+    /// An address that shows the wanted set and something else alternately.
+    pub(in super::super) fn mixed(&self) -> Option<&RevertedAddress> {
         self.stale.as_ref()?.fallen.as_ref().filter(|fallen| fallen.is_back)
     }
 

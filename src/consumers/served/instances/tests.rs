@@ -179,7 +179,7 @@ fn y16_several_servers_behind_one_address_are_no_instance_that_is_current() {
 }
 
 #[test]
-fn y17_a_name_with_another_address_at_each_look_does_not_begin_anew_each_time() {
+fn y17_a_name_with_another_address_at_each_probe_does_not_start_over_each_time() {
     let mut watch = Watch::new();
     watch.want(b"1", HandedOver::At(watch.at(0)), 0);
     for now in (0..=130).step_by(10) {

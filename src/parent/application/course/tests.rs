@@ -103,7 +103,7 @@ fn j09_sets_without_end_do_not_restart_it_without_end() {
 }
 
 #[test]
-fn j09_a_set_is_told_by_the_signal_or_not_at_all() {
+fn j09_a_set_is_announced_by_the_signal_or_not_at_all() {
     let (mut course, now) = running(OnRotation::Signal(USR1));
     assert_eq!(course.rotated(TWO, now), Ok(Step::Tell(USR1)));
     assert_eq!(course.rotated(TWO, now + GRACE), Err(End::NotNeeded));

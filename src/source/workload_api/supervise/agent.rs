@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_another_one_once_it_was_made_anew_or_got_another_mode() {
+    async fn a_socket_is_another_one_once_it_was_recreated_or_got_another_mode() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
         let (watching, task) = Watching::start().unwrap();
@@ -137,6 +137,6 @@ mod tests {
         let gone = timeout(Duration::from_millis(200), agent.another(open)).await;
         assert!(gone.is_err(), "none is no other one");
         let _second = UnixListener::bind(&path).unwrap();
-        assert!(comes(&mut agent, open).await, "it was made anew");
+        assert!(comes(&mut agent, open).await, "it was recreated");
     }
 }

@@ -51,7 +51,7 @@ impl<A: Agent> Supervisor<A> {
         let Some(before) = self.source.settings.selection.published.replace(names.clone()) else {
             return;
         };
-        if let Some(was) = names.another_identity(&before) {
+        if let Some(was) = names.identity_change(&before) {
             tell!(
                 self,
                 warn,
@@ -79,7 +79,7 @@ impl<A: Agent> Supervisor<A> {
                  refuse the server"
             );
         }
-        if let Some(was) = names.another_subject(&before) {
+        if let Some(was) = names.subject_change(&before) {
             tell!(
                 self,
                 warn,

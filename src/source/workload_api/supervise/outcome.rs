@@ -304,7 +304,7 @@ fn set_connection(state: &mut SourceState, connection: Connection) {
 fn entry_again(material: &Material) -> (&'static str, Option<String>) {
     let uid = rustix::process::geteuid().as_raw();
     let names = material.leaf().dns_names().iter().map(String::as_str);
-    entries::again(&material.name().to_string(), uid, names)
+    entries::recreate_command(&material.name().to_string(), uid, names)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Renewal {
     }
 
     /// Starts over from the remaining lifetime of this identity: the agent was dialled again, or the clock was set.
-    pub(super) fn begin_anew(&mut self, identity: Option<&Material>, now: SystemTime) {
+    pub(super) fn begin_again(&mut self, identity: Option<&Material>, now: SystemTime) {
         self.0 = None;
         if let Some(material) = identity {
             self.accepted(material, now);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a63_without_an_identity_the_agent_has_a_minute_however_often_it_is_connected_to() {
+    async fn a63_without_an_identity_the_agent_has_a_minute_over_all_connections() {
         let mut renewal = Renewal::default();
         let begun = Instant::now();
         renewal.connected(None, SystemTime::UNIX_EPOCH);
@@ -85,7 +85,7 @@ mod tests {
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED);
         // It was withdrawn, or the agent was dialled again.
-        renewal.begin_anew(None, SystemTime::UNIX_EPOCH);
+        renewal.begin_again(None, SystemTime::UNIX_EPOCH);
         renewal.connected(None, SystemTime::UNIX_EPOCH);
         renewal.overdue().await;
         assert_eq!(begun.elapsed(), limits::WATCHDOG_EXPIRED * 2);

@@ -7,7 +7,7 @@ use crate::timing::Backoff;
 
 /// How soon to dial again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum Reconnect {
     /// pgsvid ended the connection, and not because the agent failed.
     AtOnce,
     /// The agent ended the connection normally: at once, but with back-off if it did not last.
@@ -73,13 +73,13 @@ impl Retry {
     }
 
     /// The pause before the next attempt.
-    pub(super) fn pause(&mut self, pace: Pace) -> Duration {
+    pub(super) fn pause(&mut self, pace: Reconnect) -> Duration {
         match pace {
-            Pace::Again if !self.held => self.failed.delay(),
-            Pace::AtOnce | Pace::Again => Duration::ZERO,
-            Pace::Soon => self.failed.delay(),
-            Pace::Slowly => self.unregistered.delay(),
-            Pace::After(pause) => pause,
+            Reconnect::Again if !self.held => self.failed.delay(),
+            Reconnect::AtOnce | Reconnect::Again => Duration::ZERO,
+            Reconnect::Soon => self.failed.delay(),
+            Reconnect::Slowly => self.unregistered.delay(),
+            Reconnect::After(pause) => pause,
         }
     }
 
@@ -103,7 +103,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     /// The longest of many pauses, after connections of this duration.
-    fn longest(pace: Pace, lasted: Duration) -> Duration {
+    fn longest(pace: Reconnect, lasted: Duration) -> Duration {
         let mut retry = Retry::new();
         let pause = |_| {
             retry.ended(lasted);
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn each_pace_has_its_longest_pause_and_a_connection_that_has_lasted_resets_it() {
         for (pace, first, most) in [
-            (Pace::AtOnce, Duration::ZERO, Duration::ZERO),
-            (Pace::Again, Duration::ZERO, limits::BACKOFF.1),
-            (Pace::Soon, limits::BACKOFF.0, limits::BACKOFF.1),
-            (Pace::Slowly, limits::UNREGISTERED.0, limits::UNREGISTERED.1),
-            (Pace::After(DAY), DAY, DAY),
+            (Reconnect::AtOnce, Duration::ZERO, Duration::ZERO),
+            (Reconnect::Again, Duration::ZERO, limits::BACKOFF.1),
+            (Reconnect::Soon, limits::BACKOFF.0, limits::BACKOFF.1),
+            (Reconnect::Slowly, limits::UNREGISTERED.0, limits::UNREGISTERED.1),
+            (Reconnect::After(DAY), DAY, DAY),
         ] {
             assert!(longest(pace, limits::HELD) <= first, "{pace:?}");
             let longest = longest(pace, limits::HELD.saturating_sub(MOMENT));
@@ -131,12 +131,12 @@ mod tests {
     fn paces_do_not_slow_each_other_down() {
         let mut retry = Retry::new();
         for _ in 0..20 {
-            retry.pause(Pace::Soon);
+            retry.pause(Reconnect::Soon);
         }
-        assert!(retry.pause(Pace::Slowly) <= limits::UNREGISTERED.0);
+        assert!(retry.pause(Reconnect::Slowly) <= limits::UNREGISTERED.0);
         assert!(retry.pause_before_other_socket() <= limits::ANOTHER_SOCKET.0);
         retry.dials_other_socket();
-        assert!(retry.pause(Pace::Soon) <= limits::BACKOFF.0);
+        assert!(retry.pause(Reconnect::Soon) <= limits::BACKOFF.0);
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let before = retry.keep();
         for _ in 0..100 {
             retry.ended(Duration::ZERO);
-            retry.pause(Pace::Soon);
+            retry.pause(Reconnect::Soon);
         }
         assert_eq!(retry.keep(), before);
     }

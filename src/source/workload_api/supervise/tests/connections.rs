@@ -36,7 +36,7 @@ async fn longest(
 }
 
 #[tokio::test(start_paused = true)]
-async fn w02_failures_are_retried_less_and_less_soon_and_said_once() {
+async fn w02_failures_are_retried_less_and_less_soon_and_reported_once() {
     let mut stage = Stage::new();
     let most = longest(&mut stage, limits::BACKOFF, async |stage| {
         stage.call().await.fail(refused());
@@ -62,7 +62,7 @@ async fn w02_failures_are_retried_less_and_less_soon_and_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_that_alternate_are_said_once_each() {
+async fn faults_that_alternate_are_reported_once_each() {
     let mut stage = Stage::new();
     for _ in 0..10 {
         stage.call().await.fail(refused());
@@ -74,7 +74,7 @@ async fn faults_that_alternate_are_said_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w07_a_stream_that_ends_within_a_moment_is_no_success_however_it_ends() {
+async fn w07_a_stream_that_ends_within_a_moment_is_no_success() {
     for in_order in [true, false] {
         let mut stage = Stage::new();
         let most = longest(&mut stage, limits::BACKOFF, async |stage| {
@@ -124,7 +124,7 @@ async fn w09_w11_an_answer_that_takes_long_is_no_stream_that_has_lasted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w03_an_agent_that_does_not_answer_is_given_up_and_dialled_again() {
+async fn w03_pgsvid_gives_up_on_a_silent_agent_and_connects_again() {
     let mut stage = Stage::new();
     for _ in 0..3 {
         let call = stage.call().await;
@@ -183,7 +183,7 @@ async fn w12_a_first_request_that_is_called_invalid_ends_the_program() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w12_a_later_request_that_is_called_invalid_is_repeated_slowly_and_said_once() {
+async fn w12_a_later_request_that_is_called_invalid_is_repeated_slowly_and_reported_once() {
     type Before = fn(&mut Source);
     let cases: [(&str, Before, Option<Code>); 3] = [
         ("told to persist", Source::persist, None),

@@ -62,7 +62,7 @@ async fn w11_a_lost_connection_withdraws_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w13_a_rejected_message_leaves_the_identity_and_is_said_once_until_one_is_accepted() {
+async fn w13_a_rejected_message_leaves_the_identity_and_is_reported_once_until_one_is_accepted() {
     let mut stage = Stage::new();
     let identity = svid(0, 3600);
     let open = stage.call().await.serve(&identity);

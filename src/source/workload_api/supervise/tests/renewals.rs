@@ -34,7 +34,7 @@ async fn dialled_after(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a56_an_agent_that_does_not_renew_is_dialled_anew_whatever_else_it_says() {
+async fn a56_pgsvid_reconnects_to_an_agent_that_does_not_renew_but_sends_other_messages() {
     let (identity, older) = (svid(10, 1000), svid(0, 5000));
     let what: [fn(&Open); 2] = [|_| {}, |open| open.send_bytes(nothing())];
     for say in what {
@@ -73,7 +73,7 @@ async fn w08_a_broken_connection_neither_puts_off_a_renewal_nor_forgets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w05_that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_before_the_end() {
+async fn w05_an_overdue_renewal_is_reported_once_and_pgsvid_reconnects_soon_before_the_end() {
     let mut stage = Stage::new();
     let identity = svid(0, 1000);
     let begun = Instant::now();
@@ -100,7 +100,7 @@ async fn w05_that_a_renewal_is_overdue_is_said_once_and_the_agent_dialled_soon_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a63_an_agent_that_sends_nothing_that_is_accepted_is_dialled_anew_every_minute() {
+async fn a63_pgsvid_reconnects_every_minute_to_an_agent_that_sends_nothing_acceptable() {
     let mut stage = Stage::new();
     for _ in 0..5 {
         let open = stage.call().await.answer(Some(nothing()));
@@ -128,7 +128,7 @@ async fn w10_nothing_is_overdue_while_the_identity_is_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c01_c04_when_the_clock_is_set_the_agent_is_dialled_anew_and_renewals_are_counted_anew() {
+async fn c01_c04_when_the_clock_is_set_pgsvid_reconnects_to_the_agent_and_recounts_renewals() {
     for (ahead, next) in [(500, 336), (-50, 721), (2000, 60)] {
         let mut stage = Stage::new();
         let identity = svid(0, 1000);

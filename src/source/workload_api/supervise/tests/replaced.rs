@@ -12,7 +12,7 @@ use crate::source::workload_api::limits;
 const ROUNDING: Duration = Duration::from_millis(3);
 
 #[tokio::test(start_paused = true)]
-async fn a87_the_agent_that_takes_anothers_place_is_dialled_and_the_identity_stays_meanwhile() {
+async fn a87_pgsvid_connects_to_an_agent_that_replaces_another_and_keeps_the_identity_meanwhile() {
     let mut stage = Stage::new();
     let (old, new) = (svid(0, 3600), svid(1, 3600));
     let open = stage.call().await.serve(&old);
@@ -51,7 +51,7 @@ async fn w06_another_socket_cuts_every_pause_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a87_a_socket_for_each_connection_is_dialled_less_and_less_often() {
+async fn a87_pgsvid_connects_less_and_less_often_to_an_agent_with_a_socket_for_each_connection() {
     let mut stage = Stage::new();
     let identity = svid(0, 20 * 3600);
     let begun = Instant::now();
@@ -67,7 +67,7 @@ async fn a87_a_socket_for_each_connection_is_dialled_less_and_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a87_a_socket_for_each_connection_that_fails_is_dialled_less_and_less_often() {
+async fn a87_pgsvid_connects_less_and_less_often_to_failing_sockets_that_are_replaced_each_time() {
     let mut stage = Stage::new();
     let begun = Instant::now();
     let mut calls = 0;

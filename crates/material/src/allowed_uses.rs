@@ -8,14 +8,14 @@ use super::openssl::{Facts, Purpose, Which, fits_purpose};
 
 /// The certificate that forbids a use by its extended key usage, its keyUsage, or Netscape's certificate type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum ForbiddenBy {
     /// The leaf itself.
     Leaf,
     /// An authority above it: a use that its extended key usage lacks is forbidden to the certificates below it.
     Authority,
 }
 
-impl By {
+impl ForbiddenBy {
     /// The same for the certificate that OpenSSL refuses.
     #[must_use]
     pub fn of(which: &Which) -> Self {
@@ -28,14 +28,14 @@ impl By {
 
 /// The uses that a leaf does not allow; `None` for an allowed use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fitness {
+pub struct AllowedUses {
     /// What forbids the use by a server.
-    pub servers: Option<By>,
+    pub servers: Option<ForbiddenBy>,
     /// What forbids the use by a client.
-    pub clients: Option<By>,
+    pub clients: Option<ForbiddenBy>,
 }
 
-impl Fitness {
+impl AllowedUses {
     /// Judges a leaf alone. OpenSSL ignores `anyExtendedKeyUsage`. A leaf without the extension is for both uses.
     #[must_use]
     pub fn of_leaf(leaf: &Certificate) -> Self {
@@ -49,7 +49,7 @@ impl Fitness {
                 .iter()
                 .enumerate()
                 .position(|(at, found)| !fits_purpose(found, purpose, at > 0));
-            at.map(|at| if at == 0 { By::Leaf } else { By::Authority })
+            at.map(|at| if at == 0 { ForbiddenBy::Leaf } else { ForbiddenBy::Authority })
         };
         Self { servers: hindered(Purpose::Server), clients: hindered(Purpose::Client) }
     }

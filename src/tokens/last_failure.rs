@@ -4,9 +4,9 @@ use super::failure::Failure;
 
 /// The last failure that was logged since the last success.
 #[derive(Debug, Default)]
-pub(super) struct Told(Option<String>);
+pub(super) struct LastFailure(Option<String>);
 
-impl Told {
+impl LastFailure {
     /// Records a failure. Returns whether the one before was another, or none.
     pub(super) fn is_news(&mut self, failure: &Failure) -> bool {
         let text = failure.to_string();

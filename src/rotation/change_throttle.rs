@@ -16,13 +16,13 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 const QUIET: Duration = Duration::from_secs(300);
 
 /// The changes in a row.
-pub(super) struct Calm {
+pub(super) struct ChangeThrottle {
     count: u32,
     last: Instant,
     next: Instant,
 }
 
-impl Calm {
+impl ChangeThrottle {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self { count: 0, last: now, next: now }
@@ -56,20 +56,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn b80_changes_of_the_extra_authorities_without_end_are_taken_less_and_less_often() {
-        let mut calm = Calm::new();
-        let pauses = |calm: &mut Calm| {
-            let told = calm.taken();
-            (calm.next().saturating_duration_since(Instant::now()).as_secs(), told)
+        let mut change_throttle = ChangeThrottle::new();
+        let pauses = |change_throttle: &mut ChangeThrottle| {
+            let told = change_throttle.taken();
+            (change_throttle.next().saturating_duration_since(Instant::now()).as_secs(), told)
         };
         for _ in 0..2 {
             for _ in 1..AT_ONCE {
-                assert_eq!(pauses(&mut calm), (0, false));
+                assert_eq!(pauses(&mut change_throttle), (0, false));
             }
             for expected in [(5, true), (10, false), (20, false), (40, false), (60, false)] {
-                assert_eq!(pauses(&mut calm), expected);
+                assert_eq!(pauses(&mut change_throttle), expected);
                 advance(Duration::from_secs(expected.0)).await;
             }
-            assert_eq!(pauses(&mut calm), (60, false));
+            assert_eq!(pauses(&mut change_throttle), (60, false));
             advance(QUIET).await;
         }
     }

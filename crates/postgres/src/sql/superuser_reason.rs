@@ -13,12 +13,12 @@ pub struct Superuser {
     /// The role.
     pub role: String,
     /// Why it can do everything.
-    pub by: Might,
+    pub by: SuperuserReason,
 }
 
 /// Why a role can do everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Might {
+pub enum SuperuserReason {
     /// It is a superuser.
     Attribute,
     /// It is a member of this role, which can do everything for one of these reasons, or is a predefined role that reads or
@@ -246,16 +246,16 @@ fn superusers(rows: &[Row]) -> Vec<Superuser> {
             Some(Superuser {
                 role: role.clone(),
                 by: match (what, revoke, member_of) {
-                    _ if is_superuser == "t" => Might::Attribute,
+                    _ if is_superuser == "t" => SuperuserReason::Attribute,
                     (Some(what), Some(revoke), _) => {
-                        Might::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
+                        SuperuserReason::Grant(Grant { what: what.clone(), revoke: revoke.clone() })
                     }
-                    (_, _, Some(role)) => Might::Membership(Membership {
+                    (_, _, Some(role)) => SuperuserReason::Membership(Membership {
                         role: role.clone(),
                         granted_by: granted_by.clone(),
                     }),
-                    _ if replicates.as_deref() == Some("t") => Might::Replication,
-                    _ => Might::CreateRole,
+                    _ if replicates.as_deref() == Some("t") => SuperuserReason::Replication,
+                    _ => SuperuserReason::CreateRole,
                 },
             })
         }

@@ -58,7 +58,7 @@ pub(super) const WAYS: &str = "\
 
 /// What the role may do in the database that it is connected to, and which settings and files the server has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct RoleRights {
     /// The role.
     pub role: String,
     /// Whether it may do everything.
@@ -88,7 +88,7 @@ pub struct Standing {
     settings: BTreeMap<String, String>,
 }
 
-impl Standing {
+impl RoleRights {
     /// The value of `hba_file`, `ident_file`, `ssl_min_protocol_version`, `reserved_connections`, `ssl_sni`, `log_line_prefix`,
     /// `lc_messages`, `primary_conninfo` or `citus.node_conninfo`, if this server has it and the role may see it. The last two may hold
     /// a password.
@@ -102,7 +102,7 @@ pub(super) fn parse(
     role: &[Vec<Option<String>>],
     settings: &[Vec<Option<String>>],
     loaded: &[Vec<Option<String>>],
-) -> Result<Standing, Error> {
+) -> Result<RoleRights, Error> {
     let [row] = role else { return Err(Error::Unexpected) };
     let [Some(name), Some(superuser), Some(in_recovery), Some(may_reload), reserve] =
         row.as_slice()
@@ -126,7 +126,7 @@ pub(super) fn parse(
         let microseconds = facts(fact).next()?.parse().ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(microseconds))
     };
-    Ok(Standing {
+    Ok(RoleRights {
         loaded: time("loaded"),
         logged: facts("logged").next().and_then(|micros| micros.parse().ok()),
         started: time("started"),

@@ -22,7 +22,11 @@ const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 /// Why the probe and the server support no common key exchange, cipher suite or protocol version, as far as the server's
 /// settings are known. A warning, because clients may support more than the probe.
 #[must_use]
-pub fn unspoken(facts: &Facts, settings: Option<&TlsSettings>, session: &sql::Settings) -> Finding {
+pub fn no_common_tls(
+    facts: &Facts,
+    settings: Option<&TlsSettings>,
+    session: &sql::Settings,
+) -> Finding {
     let general = no_certificate_shown(facts);
     let alert = match &facts.answer {
         Answer::Refused(alert) => verify::alert_name(*alert),
@@ -95,11 +99,11 @@ pub(super) fn no_longer_completes(facts: &Facts, alert: AlertDescription) -> Fin
     Finding::failure(Code::VerdictUnreachable, text)
         .about(alert.clone())
         .cause(format!(
-            "it answers with the alert {alert}, though it has completed a handshake before, and its settings have not changed: something \
-             else may answer there, or OpenSSL is configured otherwise (openssl.cnf)"
+            "it answers with the alert {alert}; before, it has completed a handshake, and its settings have not changed. Possible causes: \
+             another program listens there, or OpenSSL's configuration has changed (openssl.cnf)"
         ))
         .fix(format!(
-            "see what listens at {address} (ss -ltnp), and \"could not accept SSL connection\" in the server log; if that is PostgreSQL \
+            "check what listens at {address} (ss -ltnp), and look for \"could not accept SSL connection\" in the server log; if that is PostgreSQL \
              itself, restart pgsvid"
         ))
 }
@@ -176,7 +180,7 @@ pub fn wrong_curve(server: Option<(&TlsSettings, &sql::Settings)>, leaf: &Certif
             with_remedy(found, name, &value, setting, session)
         }
         None => finding(cause("")).fix(format!(
-            "let ssl_ecdh_curve name the curve of the clients' keys (this one is on {curve}), or allow TLS 1.3 \
+            "set ssl_ecdh_curve to the curve of the clients' keys (this one is on {curve}), or allow TLS 1.3 \
              (ssl_max_protocol_version), then reload"
         )),
     }
@@ -337,7 +341,7 @@ mod tests {
 
     fn finding(settings: Option<&TlsSettings>) -> Finding {
         let answer = Answer::Refused(AlertDescription::HandshakeFailure);
-        unspoken(&Facts { address: "127.0.0.1:5432".to_owned(), answer }, settings, &session())
+        no_common_tls(&Facts { address: "127.0.0.1:5432".to_owned(), answer }, settings, &session())
     }
 
     #[test]
@@ -392,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn f23_groups_that_clients_do_not_offer_are_told_from_those_that_they_may() {
+    fn f23_groups_that_clients_do_not_offer_are_distinguished_from_those_that_they_may() {
         let uncommon = |version, values: &[(&str, &str)]| {
             without_clients(&with(version, values), &session()).is_some()
         };

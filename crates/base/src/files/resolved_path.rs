@@ -19,7 +19,7 @@ const MOST_COMPONENTS: usize = 1000;
 
 /// Where a path leads, and through which directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
+pub struct ResolvedPath {
     /// The directories with the links on the path, in order.
     pub links: Vec<Link>,
     /// The directory that contains the file itself, or should.
@@ -37,7 +37,7 @@ pub struct Link {
     pub stays: bool,
 }
 
-impl Way {
+impl ResolvedPath {
     /// All directories to watch, each once.
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
@@ -52,7 +52,7 @@ impl Way {
 /// Follows an absolute path as the kernel does. What does not exist is treated as a plain directory, because it may appear. Ends
 /// where the kernel would follow no more links, or after 1000 components.
 #[must_use]
-pub fn way(path: &Path) -> Way {
+pub fn resolve_path(path: &Path) -> ResolvedPath {
     let mut links = Vec::new();
     let mut reached = PathBuf::from("/");
     // In reverse order, so that `pop` takes the next component.
@@ -84,7 +84,7 @@ pub fn way(path: &Path) -> Way {
         }
     }
     let end = reached.parent().unwrap_or(&reached).to_owned();
-    Way { links, end }
+    ResolvedPath { links, end }
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f42_every_directory_is_told_in_which_a_link_decides_where_a_path_leads() {
+    fn f42_every_directory_is_reported_in_which_a_link_decides_where_a_path_leads() {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().canonicalize().unwrap();
         let at = |path: &str| root.join(path);
@@ -110,7 +110,7 @@ mod tests {
         symlink("..data/ca.pem", at("map/ca.pem")).unwrap();
         symlink(at("etc/ca.pem"), at("outer.pem")).unwrap();
         symlink("loop", at("loop")).unwrap();
-        let all = |path: &str| way(&at(path)).directories();
+        let all = |path: &str| resolve_path(&at(path)).directories();
         assert_eq!(all("etc/ca.pem"), [at("etc"), at("store"), at("store/v1")]);
         assert_eq!(all("outer.pem"), [root.clone(), at("etc"), at("store"), at("store/v1")]);
         assert_eq!(all("map/ca.pem"), [at("map"), at("map/..1")]);
@@ -118,7 +118,8 @@ mod tests {
         // What does not exist yet.
         assert_eq!(all("etc/none/ca.pem"), [at("etc/none")]);
         assert_eq!(all("loop"), std::slice::from_ref(&root));
-        let stays: Vec<_> = way(&at("etc/ca.pem")).links.iter().map(|link| link.stays).collect();
+        let stays: Vec<_> =
+            resolve_path(&at("etc/ca.pem")).links.iter().map(|link| link.stays).collect();
         assert_eq!(stays, [false, true]);
     }
 
@@ -127,7 +128,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let link = place.path().canonicalize().unwrap().join("loop");
         symlink("loop/".repeat(800), &link).unwrap();
-        let found = way(&link);
+        let found = resolve_path(&link);
         assert!(found.links.len() <= MOST_LINKS);
         // The cost of a step grows with it.
         let length = found.end.as_os_str().len();
