@@ -36,6 +36,10 @@ const VARIABLES: [(&str, &str); 27] = [
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
     ("user", "PGUSER"),
 ];
+/// The variables whose values libpq sends with each login unless they are `default` (PostgreSQL: `fe-protocol3.c`,
+/// `EnvironmentOptions`). No service can have such a parameter.
+pub const ENVIRONMENT: [(&str, &str); 3] =
+    [("datestyle", "PGDATESTYLE"), ("timezone", "PGTZ"), ("geqo", "PGGEQO")];
 /// Parameters that a service of pgsvid's always has.
 const OF_THE_SERVICE: [&str; 4] = ["sslcert", "sslkey", "sslmode", "sslrootcert"];
 
@@ -134,6 +138,12 @@ pub fn add_variables(
             && let Some(value) = environment(variable).filter(|value| !value.is_empty())
         {
             options.insert(keyword.to_owned(), value);
+        }
+    }
+    for (parameter, variable) in ENVIRONMENT {
+        let value = environment(variable).filter(|value| !value.eq_ignore_ascii_case("default"));
+        if let Some(value) = value {
+            options.insert(parameter.to_owned(), value);
         }
     }
 }

@@ -12,6 +12,9 @@ pub const LONGEST_LINE: usize = 1021;
 /// Longest name of a generation, in bytes: `..v`, a stamp, a dash and eight digits.
 const LONGEST_GENERATION: usize = 48;
 
+/// Keywords whose values are secrets.
+const SECRETS: [&str; 5] =
+    ["password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"];
 /// Keywords that name the files; pgsvid sets them.
 const OURS: [&str; 3] = ["sslcert", "sslkey", "sslrootcert"];
 
@@ -118,6 +121,12 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// Whether an option is a secret, so that only those who may read the key may read the file.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        SECRETS.iter().any(|secret| self.options.contains_key(*secret))
     }
 
     /// The file for the generation at `generation`, an absolute path for its readers.

@@ -185,7 +185,8 @@ impl Settings {
             None => verify::LIMIT,
         };
         let session =
-            SESSION.into_iter().map(|keyword| (keyword.to_owned(), given(keyword).to_owned()));
+            SESSION.into_iter().chain(parameters::ENVIRONMENT.map(|(parameter, _)| parameter));
+        let session = session.map(|keyword| (keyword.to_owned(), given(keyword).to_owned()));
         let session = session.filter(|(_, value)| !value.is_empty() && value != "auto");
         let least = options.get("ssl_min_protocol_version").map(String::as_str);
         let Self { name, every, readiness, follows_servers } = self;

@@ -82,7 +82,13 @@ impl Extra {
             let names = names.clone();
             publish.keep_until_expiry = true;
             let file = service.file.clone();
-            publish.files.add_rendered(file, move |generation| service.render(&names, generation));
+            let has_secret = service.has_secret();
+            let render = move |generation: &Path| service.render(&names, generation);
+            if has_secret {
+                publish.files.add_secret(file, render);
+            } else {
+                publish.files.add_rendered(file, render);
+            }
         }
         if let Some(name) = self.patroni.clone() {
             let names = names.clone();

@@ -25,26 +25,70 @@ use crate::hooks::Answer;
 const AT_A_TIME: usize = 8192;
 const REQUESTS_AT_A_TIME: usize = 64;
 
-/// How the variables of the daemon of `exec` begin: those of the configuration, of libpq (for `[client]`), of the service manager, of
-/// Kubernetes, and of the libraries with which it runs.
-const VARIABLES: [&str; 10] = [
-    "PG",
+/// The variables that the daemon of `exec` gets: those of libpq (for `[client]`), of the service manager, of Kubernetes, and of the
+/// libraries with which it runs. No beginnings: other programs have secrets in names that begin alike, such as
+/// `PGRST_JWT_SECRET`.
+const VARIABLES: [&str; 53] = [
     "SPIFFE_ENDPOINT_SOCKET",
     "NOTIFY_SOCKET",
-    "WATCHDOG_",
-    "KUBERNETES_SERVICE_",
-    "RUST_",
-    "LD_",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "RUST_LOG",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
     "TZ",
+    "TZDIR",
     "RES_OPTIONS",
     "LOCALDOMAIN",
+    "PGAPPNAME",
+    "PGCHANNELBINDING",
+    "PGCLIENTENCODING",
+    "PGCONNECT_TIMEOUT",
+    "PGDATABASE",
+    "PGDATESTYLE",
+    "PGGEQO",
+    "PGGSSDELEGATION",
+    "PGGSSENCMODE",
+    "PGGSSLIB",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGKRBSRVNAME",
+    "PGLOADBALANCEHOSTS",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
+    "PGOPTIONS",
+    "PGPORT",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLCERT",
+    "PGSSLCERTMODE",
+    "PGSSLCOMPRESSION",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLKEY",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLMODE",
+    "PGSSLNEGOTIATION",
+    "PGSSLROOTCERT",
+    "PGSSLSNI",
+    "PGTARGETSESSIONATTRS",
+    "PGTZ",
+    "PGUSER",
 ];
-/// libpq's password, and the path of a file with passwords.
-const PASSWORDS: &str = "PGPASS";
+/// How the names of the configuration's variables begin.
+const OWN: &str = "PGSVID_";
 
 fn concerns_daemon(name: &OsStr) -> bool {
-    let begins = |known: &&str| name.as_bytes().starts_with(known.as_bytes());
-    VARIABLES.iter().any(&begins) && !begins(&PASSWORDS)
+    let name = name.as_bytes();
+    name.starts_with(OWN.as_bytes()) || VARIABLES.iter().any(|known| known.as_bytes() == name)
 }
 
 pub(super) struct Daemon {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory_path::{DirectoryPath, Exposed, Trust};
@@ -99,6 +99,17 @@ impl Directory {
         match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
             (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
             _ => false,
+        }
+    }
+
+    /// Fails if this process may not create files in it, or if its volume is read-only.
+    pub(super) fn judge_writable(&self) -> Result<(), Error> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        match rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS) {
+            Err(cause @ (Errno::ACCESS | Errno::ROFS)) => {
+                Err(Error::Step { action: "write to", path: self.path.clone(), cause })
+            }
+            _ => Ok(()),
         }
     }
 

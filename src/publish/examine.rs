@@ -26,6 +26,8 @@ pub struct Examination {
     /// The first thing that is where a link must be, and that pgsvid has not created; `None` if there is none. The other
     /// fields are examined all the same.
     pub obstacle: Option<Error>,
+    /// Why this process could not write the next set, if it has written the current one.
+    pub unwritable: Option<Error>,
     /// Name of the current generation's directory; `None` if there is none.
     pub generation: Option<String>,
     /// When that generation was completed.
@@ -140,6 +142,7 @@ pub fn examine(
             Ok(others) => others.into_iter().next().map(|(_, found)| Error::NotOurs(found)),
             Err(obstacle) => Some(obstacle),
         },
+        unwritable: None,
         generation: None,
         written_at: None,
         missing_links: links::incomplete(&directory, &names),
@@ -152,6 +155,9 @@ pub fn examine(
         found.changed = changed(&directory, &name, settings);
         // That they do not lead to the generation is another finding.
         found.changed.retain(|(name, _)| !found.missing_links.contains(name));
+        let is_own =
+            generation::owner(&directory, &name) == Some(rustix::process::geteuid().as_raw());
+        found.unwritable = directory.judge_writable().err().filter(|_| is_own);
         found.set = Some(read(&directory, &name, settings, expectations, now));
         found.generation = Some(name);
     }

@@ -121,6 +121,16 @@ impl Files {
         self.add(name, Content::Rendered(Arc::new(render)));
     }
 
+    /// Adds a rendered file that holds secrets, with the key's mode.
+    pub fn add_secret(
+        &mut self,
+        name: String,
+        render: impl Fn(&Path) -> Vec<u8> + Send + Sync + 'static,
+    ) {
+        let mode = self.private_key().mode;
+        self.0.push(FileSpec { name, mode, content: Content::Rendered(Arc::new(render)) });
+    }
+
     /// The file of leaf and intermediates.
     #[must_use]
     pub fn certificate(&self) -> &FileSpec {

@@ -357,6 +357,12 @@ pub(super) fn is_unfinished(name: &str) -> bool {
     name.ends_with(UNFINISHED)
 }
 
+/// The user who owns a generation; `None` if it cannot be examined.
+pub(super) fn owner(directory: &Directory, name: &str) -> Option<u32> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(stat.st_uid)
+}
+
 /// Removes the generations that a killed run was writing or removing.
 pub(super) fn remove_unfinished(directory: &Directory, current: Option<&str>) -> Result<(), Error> {
     for name in directory.entries(PREFIX)? {

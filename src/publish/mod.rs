@@ -207,8 +207,10 @@ impl Publisher {
     }
 
     /// Locks the directory again if the lock file was removed, replaced or opened to others, or if there was no space for it
-    /// before. Returns whether the lock was lost and is held again.
+    /// before. Returns whether the lock was lost and is held again. Fails as well if nothing can be written to the directory any
+    /// more.
     pub fn keep_locked(&mut self) -> Result<bool, Error> {
+        self.directory.judge_writable()?;
         if self.lock.as_ref().is_some_and(|lock| lock.is_in_place(&self.directory)) {
             return Ok(false);
         }

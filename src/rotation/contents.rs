@@ -76,8 +76,10 @@ impl Rotation {
                 let material = Arc::new(material);
                 // A run that was killed may have left generations.
                 self.unswept = true;
-                let as_configured =
-                    self.holds(&material).await? && self.target().is_intact().await?;
+                let holds = self.holds(&material).await?;
+                // Where nothing can be written, the attempt to publish says so now, and not at the renewal.
+                let (locked, intact) = self.target().look().await?;
+                let as_configured = holds && intact && locked.is_ok();
                 self.wanted = Some(material);
                 if as_configured {
                     self.published().await?;

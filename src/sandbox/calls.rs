@@ -44,6 +44,7 @@ const FREE: &[c_long] = &[
     libc::SYS_geteuid,
     // Files.
     libc::SYS_close,
+    libc::SYS_faccessat,
     libc::SYS_fgetxattr,
     libc::SYS_fstat,
     libc::SYS_fsync,

@@ -87,6 +87,7 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
         };
         section.add(anothers.unwrap_or_else(|| unusable(obstacle)));
     }
+    section.extend(found.unwritable.as_ref().map(unusable));
     let Some(set) = &found.set else {
         if found.obstacle.is_none() {
             section.add(

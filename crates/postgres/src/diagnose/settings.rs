@@ -19,19 +19,25 @@ pub fn concerns(
     socket: &sql::Settings,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if settings.ssl.value != "on" {
-        let by = settings.ssl.overridden_by();
-        let found =
-            Finding::failure(Code::SslOff, format!("ssl is {}{}", settings.ssl.value, set_by(by)))
-                .about(format!("ssl = {}{}", settings.ssl.value, set_by(by)));
-        findings.push(with_remedy(found, "ssl", "on", &settings.ssl, socket));
-    }
     for (name, setting, facts, path) in [
         ("ssl_cert_file", &settings.certificate, &files.certificate, &paths.certificate),
         ("ssl_key_file", &settings.private_key, &files.private_key, &paths.private_key),
         (AUTHORITIES, &settings.authorities, &files.authorities, &paths.bundle),
     ] {
         findings.extend(concern(name, setting, facts, path, socket));
+    }
+    // Last: with TLS on, and files that do not exist or do not fit together, PostgreSQL does not start.
+    if settings.ssl.value != "on" {
+        let by = settings.ssl.overridden_by();
+        let found =
+            Finding::failure(Code::SslOff, format!("ssl is {}{}", settings.ssl.value, set_by(by)))
+                .about(format!("ssl = {}{}", settings.ssl.value, set_by(by)));
+        let found = with_remedy(found, "ssl", "on", &settings.ssl, socket);
+        findings.push(if findings.is_empty() {
+            found
+        } else {
+            found.cause("follow the remedies about the files first: with ssl on and files that do not fit PostgreSQL does not start")
+        });
     }
     findings
 }
