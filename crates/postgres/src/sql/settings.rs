@@ -189,7 +189,8 @@ impl TlsSettings {
             found.remove(name).unwrap_or_else(unset)
         };
         next.ssl = take("ssl", "off", &self.ssl);
-        next.ssl.value = if is_true(&next.ssl.value) { "on" } else { "off" }.to_owned();
+        let on = is_true(&next.ssl.value);
+        next.ssl.value = String::from(if on { "on" } else { "off" });
         next.certificate = take("ssl_cert_file", "server.crt", &self.certificate);
         next.private_key = take("ssl_key_file", "server.key", &self.private_key);
         next.authorities = take("ssl_ca_file", "", &self.authorities);
@@ -200,7 +201,9 @@ impl TlsSettings {
             let mut then = take(name, default, &now);
             if name.ends_with("_protocol_version") {
                 let known = PROTOCOLS.iter().find(|known| known.eq_ignore_ascii_case(&then.value));
-                known.into_iter().for_each(|known| then.value = (*known).to_owned());
+                if let Some(known) = known {
+                    then.value = String::from(*known);
+                }
             }
             match name {
                 "ssl_crl_file" => next.revocation_file.clone_from(&then.value),

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b140_a_line_that_is_no_setting_is_told_and_no_other_one() {
+    fn b140_a_line_that_is_no_setting_is_reported_and_no_other_one() {
         for line in [
             "",
             "  # x",

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn b137_other_languages_than_english_are_told_apart() {
+    fn b137_other_languages_than_english_are_distinguished() {
         for (locale, wanted) in [
             ("C", true),
             ("C.UTF-8", true),
