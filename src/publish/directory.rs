@@ -105,7 +105,8 @@ impl Directory {
     /// Fails if this process may not create files in it, or if its volume is read-only.
     pub(super) fn judge_writable(&self) -> Result<(), Error> {
         let access = Access::WRITE_OK | Access::EXEC_OK;
-        match rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS) {
+        // Without flags, because the sandbox knows only the call that has none. The real user is the effective one.
+        match rustix::fs::accessat(&self.fd, ".", access, AtFlags::empty()) {
             Err(cause @ (Errno::ACCESS | Errno::ROFS)) => {
                 Err(Error::Step { action: "write to", path: self.path.clone(), cause })
             }
