@@ -459,10 +459,10 @@ fn b142_a_file_with_other_keys_than_the_agents_is_a_failure() {
         let other = Tokens::new();
         let foreign = other.place.agent().start().unwrap().jwt_bundle();
         for text in [&b"x"[..], b"{}", b"{\"keys\": []}", &foreign] {
-            fs::write(&file, text).unwrap();
+            write(&file, text);
             assert_eq!(said("failure"), 1, "{format}: {}", String::from_utf8_lossy(text));
         }
-        fs::write(&file, &good).unwrap();
+        write(&file, &good);
         assert_eq!(said("failure"), 0);
         fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
         assert_eq!(said("failure"), 1, "everybody may write it");
@@ -569,4 +569,10 @@ fn t17_a_directory_that_is_replaced_after_a_token_was_written_gets_the_token_aga
         status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["finding"].is_null()
     });
     assert_eq!(count(&pgsvid, "panicked"), 0);
+}
+
+/// Replaces the contents of a file, whose owner and mode stay.
+fn write(path: impl AsRef<std::path::Path>, text: impl AsRef<[u8]>) {
+    let mut file = fs::File::create(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
 }

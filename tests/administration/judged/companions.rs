@@ -20,7 +20,7 @@ fn b143_a_companion_that_is_gone_or_changed_is_a_failure() {
     std::fs::remove_file(at("map.conf")).unwrap();
     std::fs::remove_file(at("key.der")).unwrap();
     let text = std::fs::read_to_string(at("pgbouncer.ini")).unwrap();
-    std::fs::write(at("pgbouncer.ini"), format!("{text}junk\n")).unwrap();
+    write(at("pgbouncer.ini"), format!("{text}junk\n"));
     let report = check(&setup, &[]);
     let told = one(&report, "failure", "published-set")["text"].as_str().unwrap().to_owned();
     for part in ["map.conf (missing)", "key.der (missing)", "pgbouncer.ini (changed)"] {
@@ -51,7 +51,7 @@ fn b148_a_directory_that_cannot_be_written_to_is_told_before_the_renewal() {
     let told = pgsvid.event("publication-failed");
     assert_eq!(told["level"], "ERROR", "{told}");
     set_mode(0o755);
-    pgsvid.event("published");
+    pgsvid.event("rotated");
     let report = check(&setup, &[]);
     assert!(found(&report, "failure", "directory-unusable").is_empty(), "{report:#}");
 }
@@ -74,8 +74,33 @@ fn b149_a_service_file_with_a_secret_has_the_mode_of_the_key() {
     assert_ne!(mode("a.conf"), mode("b.conf"));
 }
 
+/// The directory itself is right: the remedy names what is closed.
+#[test]
+fn b153_a_closed_directory_above_the_published_one_is_named() {
+    if !rustix::process::geteuid().is_root() || test_support::Account::server().uid() == 0 {
+        return;
+    }
+    let setup = Setup::builder(PGSVID).create();
+    start(&setup);
+    let closed = test_support::Directory::new();
+    let place = closed.subdirectory("published");
+    std::os::unix::fs::chown(closed.path(), Some(0), Some(0)).unwrap();
+    std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let place = place.display().to_string();
+    let arguments = ["--directory", place.as_str()];
+    let report = check(&setup, &arguments);
+    let fix = one(&report, "failure", "directory-missing")["fix"].as_str().unwrap().to_owned();
+    assert!(fix.ends_with(&format!("chmod a+x {}", closed.path().display())), "{fix}");
+}
+
 fn start_again(setup: &Setup) {
     let pgsvid = setup.spawn();
     pgsvid.event("rotated");
     assert!(pgsvid.terminate(test_support::LIMIT).success());
+}
+
+/// Replaces the contents of a file, whose owner and mode stay.
+fn write(path: impl AsRef<std::path::Path>, text: impl AsRef<[u8]>) {
+    let mut file = std::fs::File::create(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
 }
