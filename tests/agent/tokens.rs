@@ -1,6 +1,7 @@
 //! Rows J: JWT-SVIDs and the JWT bundle, each in a file of its own.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -459,10 +460,10 @@ fn b142_a_file_with_other_keys_than_the_agents_is_a_failure() {
         let other = Tokens::new();
         let foreign = other.place.agent().start().unwrap().jwt_bundle();
         for text in [&b"x"[..], b"{}", b"{\"keys\": []}", &foreign] {
-            fs::write(&file, text).unwrap();
+            fs::File::create(&file).unwrap().write_all(text).unwrap();
             assert_eq!(said("failure"), 1, "{format}: {}", String::from_utf8_lossy(text));
         }
-        fs::write(&file, &good).unwrap();
+        fs::File::create(&file).unwrap().write_all(&good).unwrap();
         assert_eq!(said("failure"), 0);
         fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
         assert_eq!(said("failure"), 1, "everybody may write it");

@@ -6,6 +6,8 @@ mod server_side;
 mod shared_port;
 mod towards_postgresql;
 
+use std::fs::File;
+
 use serde_json::Value;
 use test_support::{Account, LIMIT, PgBouncer, Pgsvid, Program, Served, Setup, Signal, eventually};
 
@@ -229,7 +231,11 @@ fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
     };
     users(&format!("stats_users = {own}"));
     let names = pgbouncer.users();
-    std::fs::write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n")).unwrap();
+    let name_users = || {
+        let text = format!("\"localhost\" \"\"\n\"{own}\" \"\"\n");
+        std::io::Write::write_all(&mut File::create(&names).unwrap(), text.as_bytes()).unwrap();
+    };
+    name_users();
     let pgsvid = started(&setup, &[&pgbouncer]);
     current(&pgsvid, "pooler", 1);
     let own_user = format!("{table}user = '{own}'\n");
@@ -241,7 +247,7 @@ fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
     assert!(!found.iter().any(|(code, _)| code == "pgbouncer-console-refused"), "{found:?}");
     // Or the user is one.
     users(&format!("admin_users = other, {own}"));
-    std::fs::write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n")).unwrap();
+    name_users();
     pgbouncer.stop();
     pgbouncer.start();
     setup.configure(&own_user);
