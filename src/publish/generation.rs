@@ -12,18 +12,13 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::{Error, MODE_OF, TO_GROUP, errno};
+use super::generation_name::{PREFIX, UNFINISHED, is_unfinished};
 use super::kept::{Kept, read};
 use super::ownership::{self, NotOurs, Owners, Reason};
 use super::seam;
 use super::set_id::{SetId, Sum};
 use super::trace::Trace;
-use crate::timing;
 
-/// Every generation's directory begins with this, and nothing else that pgsvid creates does.
-pub(super) const PREFIX: &str = "..v";
-
-/// The suffix of a generation's directory while it is written or removed.
-const UNFINISHED: &str = ".part";
 /// Mode of a generation's directory. With another mode it is unusable: readers must be able to enter it.
 const MODE: u32 = 0o755;
 /// The bits of a directory's mode that count: in a setgid directory a new one has setgid, too, which grants nothing.
@@ -154,33 +149,6 @@ impl Entry {
             trace: Trace::of(stat),
         }
     }
-}
-
-/// `..v<stamp>-<random>`: sorts by time, and is never used twice.
-pub(super) fn fresh_name() -> String {
-    let stamp: String = humantime::format_rfc3339_millis(timing::now())
-        .to_string()
-        .chars()
-        .filter(|c| !matches!(c, '-' | ':' | '.'))
-        .collect();
-    format!("{PREFIX}{stamp}-{:08x}", fastrand::u32(..))
-}
-
-/// When the generation with this name was written, by the clock of that time.
-pub(super) fn named_at(name: &str) -> Option<SystemTime> {
-    let stamp = name.strip_prefix(PREFIX)?.get(..18)?;
-    let part = |from: usize, to: usize| stamp.get(from..to);
-    let text = format!(
-        "{}-{}-{}T{}:{}:{}.{}Z",
-        part(0, 4)?,
-        part(4, 6)?,
-        part(6, 8)?,
-        part(9, 11)?,
-        part(11, 13)?,
-        part(13, 15)?,
-        part(15, 18)?
-    );
-    humantime::parse_rfc3339(&text).ok()
 }
 
 /// What is in the place of a generation, if it is not a directory of pgsvid's.
@@ -350,11 +318,6 @@ pub(super) fn written_at(directory: &Directory, generation: &str) -> Option<Syst
     let seconds = Duration::from_secs(stat.st_mtime.try_into().ok()?);
     let part = Duration::from_nanos(stat.st_mtime_nsec);
     SystemTime::UNIX_EPOCH.checked_add(seconds + part)
-}
-
-/// Whether its name marks it as incomplete.
-pub(super) fn is_unfinished(name: &str) -> bool {
-    name.ends_with(UNFINISHED)
 }
 
 /// The user who owns a generation; `None` if it cannot be examined.

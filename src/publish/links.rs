@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use super::error::Error;
-use super::generation::PREFIX;
+use super::generation_name::PREFIX;
 use super::kept;
 use super::ownership::{self, NotOurs, Reason};
 use super::seam;

@@ -14,6 +14,7 @@ mod examine;
 mod fields;
 mod files;
 mod generation;
+mod generation_name;
 mod kept;
 mod links;
 mod lock;
@@ -361,7 +362,7 @@ impl Publisher {
         extra_authorities: &[Certificate],
     ) -> Result<Generation, Error> {
         let passwords = Passwords::read(self.settings.files.contents())?;
-        let name = generation::fresh_name();
+        let name = generation_name::fresh_name();
         let (authorities, origin) = authorities(material, extra_authorities);
         let set = SetId::of(&self.settings, material, &authorities, origin, &passwords);
         let files = self.files(material, &authorities, &passwords, &name)?;

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::directory::Directory;
 use super::kept::Kept;
 use super::ownership::{self, NotOurs, Reason};
-use super::{generation, links};
+use super::{generation_name, links};
 
 /// A change counts if it is later than the publication by more than this, in seconds: longer than pgsvid takes between two of
 /// its own steps.
@@ -43,7 +43,7 @@ pub(super) fn renamed(
     let is_later = |stat: &Stat| stat.st_ctime > published.saturating_add(LATER);
     // The newest link leads to the newest name. A generation's files are written right after it has got its name.
     let written = kept.contents.values().map(|(_, stat)| stat.st_ctime).max();
-    let named = generation::named_at(name)
+    let named = generation_name::named_at(name)
         .and_then(|named| named.duration_since(SystemTime::UNIX_EPOCH).ok())
         .and_then(|named| i64::try_from(named.as_secs()).ok());
     if let (Some(written), Some(named)) = (written, named)

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Settings;
 use super::directory::Directory;
-use super::generation::{self, PREFIX};
+use super::generation;
+use super::generation_name::{PREFIX, is_unfinished};
 use super::kept;
 use crate::material::pem;
 
@@ -30,7 +31,7 @@ pub(super) fn sweep(
         return removed;
     };
     // A generation that was partly removed earlier has replaced no other.
-    let unfinished = generations.extract_if(.., |name| generation::is_unfinished(name));
+    let unfinished = generations.extract_if(.., |name| is_unfinished(name));
     unfinished.for_each(|name| generation::remove(directory, &name));
     // Names sort by time.
     generations.sort_unstable_by(|a, b| b.cmp(a));
@@ -54,7 +55,7 @@ pub(super) fn sweep(
 /// The newest complete generation except `current`: the one that `current` has replaced, if any.
 pub(super) fn newest_but(directory: &Directory, current: &str) -> Option<String> {
     let generations = directory.entries(PREFIX).unwrap_or_default().into_iter();
-    generations.filter(|name| name != current && !generation::is_unfinished(name)).max()
+    generations.filter(|name| name != current && !is_unfinished(name)).max()
 }
 
 /// Removes every generation except those in `kept`, because there is no space.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::directory::RECORD;
 use super::error::Error;
 use super::files::FileSpec;
-use super::{Publisher, generation, kept, links, record};
+use super::{Publisher, generation, generation_name, kept, links, record};
 
 impl Publisher {
     /// Turns the plain files of another helper into a generation with the same contents. Then replacing them by links, one
@@ -55,7 +55,7 @@ impl Publisher {
         }
         let generation = generation::write(
             &self.directory,
-            generation::fresh_name(),
+            generation_name::fresh_name(),
             None,
             files,
             settings.group,

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::directory::Directory;
 use super::error::Error;
 use super::trace::Trace;
-use super::{Publisher, generation, links, sweep};
+use super::{Publisher, generation_name, links, sweep};
 
 /// How long to sleep between two looks. The kernel's clock for file times ticks every 1 to 10 ms (`CONFIG_HZ` of 1000 to
 /// 100).
@@ -76,7 +76,7 @@ impl Publisher {
             return Ok(());
         }
         if self.settings.keep_until_expiry {
-            self.earlier.extend(self.directory.entries(generation::PREFIX)?);
+            self.earlier.extend(self.directory.entries(generation_name::PREFIX)?);
             self.earlier.sort_unstable_by(|a, b| b.cmp(a));
             self.earlier.dedup();
             self.earlier.truncate(self.settings.keep_at_most);

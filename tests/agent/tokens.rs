@@ -1,6 +1,7 @@
 //! Rows J: JWT-SVIDs and the JWT bundle, each in a file of its own.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -459,10 +460,10 @@ fn b142_a_file_with_other_keys_than_the_agents_is_a_failure() {
         let other = Tokens::new();
         let foreign = other.place.agent().start().unwrap().jwt_bundle();
         for text in [&b"x"[..], b"{}", b"{\"keys\": []}", &foreign] {
-            write(&file, text);
+            fs::File::create(&file).unwrap().write_all(text).unwrap();
             assert_eq!(said("failure"), 1, "{format}: {}", String::from_utf8_lossy(text));
         }
-        write(&file, &good);
+        fs::File::create(&file).unwrap().write_all(&good).unwrap();
         assert_eq!(said("failure"), 0);
         fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
         assert_eq!(said("failure"), 1, "everybody may write it");
@@ -569,10 +570,4 @@ fn t17_a_directory_that_is_replaced_after_a_token_was_written_gets_the_token_aga
         status["tokens"][0]["not_after"].is_string() && status["tokens"][0]["finding"].is_null()
     });
     assert_eq!(count(&pgsvid, "panicked"), 0);
-}
-
-/// Replaces the contents of a file, whose owner and mode stay.
-fn write(path: impl AsRef<std::path::Path>, text: impl AsRef<[u8]>) {
-    let mut file = fs::File::create(path).unwrap();
-    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
 }

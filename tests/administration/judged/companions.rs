@@ -20,7 +20,8 @@ fn b143_a_companion_that_is_gone_or_changed_is_a_failure() {
     std::fs::remove_file(at("map.conf")).unwrap();
     std::fs::remove_file(at("key.der")).unwrap();
     let text = std::fs::read_to_string(at("pgbouncer.ini")).unwrap();
-    write(at("pgbouncer.ini"), format!("{text}junk\n"));
+    let mut changed = std::fs::File::create(at("pgbouncer.ini")).unwrap();
+    std::io::Write::write_all(&mut changed, format!("{text}junk\n").as_bytes()).unwrap();
     let report = check(&setup, &[]);
     let told = one(&report, "failure", "published-set")["text"].as_str().unwrap().to_owned();
     for part in ["map.conf (missing)", "key.der (missing)", "pgbouncer.ini (changed)"] {
@@ -97,10 +98,4 @@ fn start_again(setup: &Setup) {
     let pgsvid = setup.spawn();
     pgsvid.event("rotated");
     assert!(pgsvid.terminate(test_support::LIMIT).success());
-}
-
-/// Replaces the contents of a file, whose owner and mode stay.
-fn write(path: impl AsRef<std::path::Path>, text: impl AsRef<[u8]>) {
-    let mut file = std::fs::File::create(path).unwrap();
-    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
 }

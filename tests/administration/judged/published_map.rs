@@ -44,6 +44,7 @@ fn wait_for_map(setup: &Setup, has: bool, text: &str) {
 
 fn restart(setup: &Setup, pgsvid: &Pgsvid) -> Pgsvid {
     pgsvid.terminate(LIMIT);
+    drop(pgsvid);
     let again = setup.spawn();
     again.event("rotated");
     again

@@ -6,6 +6,8 @@ mod server_side;
 mod shared_port;
 mod towards_postgresql;
 
+use std::fs::File;
+
 use serde_json::Value;
 use test_support::{Account, LIMIT, PgBouncer, Pgsvid, Program, Served, Setup, Signal, eventually};
 
@@ -229,7 +231,11 @@ fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
     };
     users(&format!("stats_users = {own}"));
     let names = pgbouncer.users();
-    write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n"));
+    let name_users = || {
+        let text = format!("\"localhost\" \"\"\n\"{own}\" \"\"\n");
+        std::io::Write::write_all(&mut File::create(&names).unwrap(), text.as_bytes()).unwrap();
+    };
+    name_users();
     let pgsvid = started(&setup, &[&pgbouncer]);
     current(&pgsvid, "pooler", 1);
     let own_user = format!("{table}user = '{own}'\n");
@@ -241,7 +247,7 @@ fn b136_a_console_that_lets_pgsvid_only_look_is_a_failure() {
     assert!(!found.iter().any(|(code, _)| code == "pgbouncer-console-refused"), "{found:?}");
     // Or the user is one.
     users(&format!("admin_users = other, {own}"));
-    write(&names, format!("\"localhost\" \"\"\n\"{own}\" \"\"\n"));
+    name_users();
     pgbouncer.stop();
     pgbouncer.start();
     setup.configure(&own_user);
@@ -262,10 +268,4 @@ fn q06_a_pgbouncer_without_tls_is_reported_and_an_edit_of_its_ini_is_loaded() {
     pgbouncer.configure(&format!("{STRICT}{files}"));
     current(&pgsvid, "pooler", 1);
     eventually(LIMIT, "it is ready", || status(&setup)["ready"] == true);
-}
-
-/// Replaces the contents of a file, whose owner and mode stay.
-fn write(path: impl AsRef<std::path::Path>, text: impl AsRef<[u8]>) {
-    let mut file = std::fs::File::create(path).unwrap();
-    std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
 }
