@@ -42,7 +42,7 @@ fn wait_for_map(setup: &Setup, has: bool, text: &str) {
     });
 }
 
-fn restart(setup: &Setup, pgsvid: &Pgsvid) -> Pgsvid {
+fn restart(setup: &Setup, pgsvid: Pgsvid) -> Pgsvid {
     pgsvid.terminate(LIMIT);
     drop(pgsvid);
     let again = setup.spawn();
@@ -82,7 +82,7 @@ fn b133_the_remedy_that_leaves_the_superuser_to_root_locks_nobody_out() {
     let fix = one(&report, "warning", "superuser-over-socket")["fix"].as_str().unwrap();
     assert!(fix.contains("files.ident_lines") && fix.contains("restart pgsvid"), "{fix}");
     configure(&setup, entry, &workload("localhost"));
-    let _pgsvid = restart(&setup, &pgsvid);
+    let _pgsvid = restart(&setup, pgsvid);
     wait_for_map(&setup, true, "superuser root postgres");
     setup.cluster.write_file(
         "pg_hba.conf",
@@ -105,7 +105,7 @@ fn b134_a_workload_that_was_removed_from_the_configuration_is_a_failure_until_pg
     let finding = one(&report, "failure", "roles-ident-line-extra");
     let fix = finding["fix"].as_str().unwrap();
     assert!(fix.starts_with("restart pgsvid"), "{fix}");
-    let _pgsvid = restart(&setup, &pgsvid);
+    let _pgsvid = restart(&setup, pgsvid);
     wait_for_map(&setup, false, "removed");
     reload(&setup);
     let report = check(&setup, &[]);
