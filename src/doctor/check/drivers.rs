@@ -9,6 +9,39 @@ use crate::material::pkcs12::{PGJDBC_ALIAS, pgjdbc_takes};
 use crate::material::{Material, key_kind};
 use crate::publish::Content;
 
+/// Keywords of libpq that pgx 5 passes on to the server, which does not know them (measured with 5.13.0).
+const PGX_REFUSES: [&str; 14] = [
+    "fallback_application_name",
+    "gssencmode",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "requirepeer",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+];
+/// Keywords of libpq that lib/pq refuses (measured with 1.12.3).
+const LIB_PQ_REFUSES: [&str; 12] = [
+    "channel_binding",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "require_auth",
+    "requirepeer",
+    "sslcertmode",
+    "sslcrl",
+    "sslpassword",
+    "tcp_user_timeout",
+];
+
 /// The drivers for a section, and what keeps pgjdbc from it.
 pub(super) fn of_section(
     config: &Config,
@@ -29,8 +62,10 @@ pub(super) fn of_section(
         ))],
         _ => {
             let kind = on_disk.map(|material| key_kind(material.leaf().public_key()));
+            let (readers, refusals) =
+                of_pem(service, &config.place.readers_base().display().to_string());
             vec![ok(format!(
-                "[{section}] serves libpq, pgx, lib/pq and asyncpg, which read the key in PEM; {}",
+                "[{section}] serves {readers}, which read the key in PEM; {}{refusals}",
                 pgjdbc_with_pem(name, kind.as_deref())
             ))]
         }
@@ -44,6 +79,32 @@ pub(super) fn of_section(
     }
     findings.extend(unknown_keywords(service));
     findings
+}
+
+/// The drivers for a section with a key in PEM, and which others refuse which of its keywords. `directory` is a part of its paths.
+fn of_pem(service: &service_file::Settings, directory: &str) -> (String, String) {
+    let (mut readers, mut refusals) = (vec!["libpq"], Vec::new());
+    for (driver, refused) in [("pgx", &PGX_REFUSES[..]), ("lib/pq", &LIB_PQ_REFUSES)] {
+        let given: Vec<&str> =
+            refused.iter().copied().filter(|it| service.options.contains_key(*it)).collect();
+        if given.is_empty() {
+            readers.push(driver);
+        } else {
+            refusals.push(format!("; {driver} does not connect with {}", given.join(", ")));
+        }
+    }
+    let has_percent = |text: &String| text.contains('%');
+    if directory.contains('%') || service.options.values().any(has_percent) {
+        refusals.push("; asyncpg cannot read a value or a path with %".to_owned());
+    } else {
+        readers.push("asyncpg");
+    }
+    let text = match readers.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    };
+    (text, refusals.concat())
 }
 
 /// What pgjdbc does with a key in PEM.
@@ -97,4 +158,31 @@ pub(super) fn formats(config: &Config) -> Vec<Finding> {
 pub(super) fn has_store(config: &Config) -> bool {
     let mut files = config.place.files();
     files.any(|file| matches!(file.content, Content::KeyStore { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn b154_drivers_that_refuse_a_keyword_are_not_among_those_that_a_section_serves() {
+        let readers = |options: &[(&str, &str)], directory: &str| {
+            let given =
+                options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let options: BTreeMap<String, String> = given.collect();
+            let (file, name) = ("pg_service.conf".to_owned(), "products".to_owned());
+            let private_key = "svid_key.pem".to_owned();
+            let service = service_file::Settings { file, name, private_key, options };
+            of_pem(&service, directory)
+        };
+        let all = ("libpq, pgx, lib/pq and asyncpg".to_owned(), String::new());
+        assert_eq!(readers(&[("host", "db"), ("connect_timeout", "3")], "/svids"), all);
+        let (some, refusals) = readers(&[("hostaddr", "10.0.0.1")], "/svids");
+        assert_eq!(some, "libpq, lib/pq and asyncpg");
+        assert!(refusals.contains("pgx") && refusals.contains("hostaddr"), "{refusals}");
+        assert_eq!(readers(&[("keepalives", "1")], "/sv%ids").0, "libpq");
+        assert_eq!(readers(&[("tcp_user_timeout", "1")], "/svids").0, "libpq, pgx and asyncpg");
+    }
 }
