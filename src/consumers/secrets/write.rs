@@ -255,11 +255,11 @@ impl Secrets {
     ) -> Result<Result<Secret, Finding>, Stop> {
         let target = self.settings.targets[at].clone();
         let manager = self.settings.kubernetes.field_manager.clone();
-        let held = self.states[at].holds;
         let step = judge(&target, wanted, live, &manager);
+        let is_changed = self.held[at] == Some(self.generation);
         match &step {
             Step::Nothing => {
-                self.states[at].holds = true;
+                self.holds(at);
                 self.latent_problem(at, live);
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
@@ -270,6 +270,12 @@ impl Secrets {
             Step::Immutable => return Ok(Err(self.lost(at, explain::immutable(&target)))),
             Step::Owned { fields, by } => {
                 return Ok(Err(self.lost(at, explain::owned(&target, fields, by))));
+            }
+            Step::Apply { fields, .. } if is_changed && !fields.is_empty() && self.pauses(at) => {
+                return Ok(Err(self.lost(at, explain::restored_later(&target, false))));
+            }
+            Step::Create if is_changed && self.pauses(at) => {
+                return Ok(Err(self.lost(at, explain::restored_later(&target, true))));
             }
             Step::Create | Step::Apply { .. } => {}
         }
@@ -291,17 +297,15 @@ impl Secrets {
                 }
                 self.latent_problem(at, Some(&secret));
                 self.states[at].written = Some(timing::now());
-                self.states[at].holds = true;
+                self.holds(at);
                 match &step {
-                    Step::Create if held && self.is_repeated => {
+                    Step::Create if is_changed => {
                         self.restored(at);
                         report::created_again(&target);
                         self.contest(at, &Writer::Deletes);
                     }
                     Step::Create => report::created(&target),
-                    Step::Apply { fields, by, is_own }
-                        if held && self.is_repeated && !fields.is_empty() =>
-                    {
+                    Step::Apply { fields, by, is_own } if is_changed && !fields.is_empty() => {
                         self.restored(at);
                         report::restored(&target, fields, by, *is_own);
                         self.contest(at, &Writer::of(by, *is_own));
@@ -330,6 +334,18 @@ impl Secrets {
         if let Some(observer) = self.observers.get(at / super::WATCHES) {
             self.following.watch(at, observer, &self.settings.targets[at]);
         }
+    }
+
+    /// Records that a Secret holds the set.
+    fn holds(&mut self, at: usize) {
+        self.states[at].holds = true;
+        self.held[at] = Some(self.generation);
+    }
+
+    /// Whether the Secret's restoration has to wait, because somebody changes it again and again.
+    fn pauses(&self, at: usize) -> bool {
+        let now = Instant::now();
+        self.contests[at].not_before(now) > now
     }
 
     fn lost(&mut self, at: usize, finding: Finding) -> Finding {
