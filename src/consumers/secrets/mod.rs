@@ -11,6 +11,7 @@ mod follow;
 mod judge;
 mod kept;
 mod order;
+mod read;
 mod report;
 mod rights;
 mod settings;

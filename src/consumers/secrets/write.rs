@@ -14,6 +14,7 @@ use super::contest::Writer;
 use super::judge::{Step, Wanted, judge, latent_problems, object};
 use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
+use super::read::Read;
 use super::settings::{Field, Target};
 use super::{Secrets, explain, report};
 use crate::consumers::Publication;
@@ -32,35 +33,6 @@ pub(super) enum Stop {
     Asking(Finding),
     /// Another replica writes from now on.
     LeaseTask,
-}
-
-/// A Secret, as it was read.
-enum Read {
-    /// It could not be read, or written.
-    Failed,
-    /// It has this state; `None` if it does not exist.
-    Found(Option<Secret>),
-    /// It was read, and there is no room to keep it: it is read again when it is needed.
-    Again,
-}
-
-/// How many bytes of memory the Secrets may take that were read, and are not written yet.
-const ROOM: usize = 2 * 1024 * 1024;
-
-impl Read {
-    fn size(&self) -> usize {
-        match self {
-            Self::Found(Some(secret)) => secret.size(),
-            Self::Failed | Self::Found(None) | Self::Again => 0,
-        }
-    }
-
-    /// The Secret, if there is room for it beside the others.
-    fn kept(secret: Option<Secret>, others: &[Self]) -> Self {
-        let found = Self::Found(secret);
-        let taken: usize = others.iter().map(Self::size).sum();
-        if taken + found.size() > ROOM { Self::Again } else { found }
-    }
 }
 
 /// What could not be written so far.
