@@ -9,7 +9,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory_path::{DirectoryPath, Exposed, Trust};
-use super::error::Error;
+use super::error::{Error, WRITE_TO};
 use super::ownership::{Owners, Reason};
 use super::{directory_path, seam};
 use crate::users;
@@ -105,9 +105,10 @@ impl Directory {
     /// Fails if this process may not create files in it, or if its volume is read-only.
     pub(super) fn judge_writable(&self) -> Result<(), Error> {
         let access = Access::WRITE_OK | Access::EXEC_OK;
-        match rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS) {
+        // Without flags, because the sandbox knows only the call that has none. The real user is the effective one.
+        match rustix::fs::accessat(&self.fd, ".", access, AtFlags::empty()) {
             Err(cause @ (Errno::ACCESS | Errno::ROFS)) => {
-                Err(Error::Step { action: "write to", path: self.path.clone(), cause })
+                Err(Error::Step { action: WRITE_TO, path: self.path.clone(), cause })
             }
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! The errors of the published directory.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -8,6 +9,8 @@ use super::ownership::NotOurs;
 use crate::material::pkcs12::NoRandomness;
 use crate::text::argument;
 
+/// The action of a directory in which nothing can be created.
+pub(super) const WRITE_TO: &str = "write to";
 /// Actions that a sandbox may forbid.
 pub(super) const TO_GROUP: &str = "give to its group";
 pub(super) const MODE_OF: &str = "set the mode of";
@@ -299,7 +302,23 @@ fn remedy_for_step(action: &str, cause: Errno, path: &std::path::Path) -> String
                 The sandbox forbids chmod and chgrp after the start. Restart pgsvid"
             .to_owned();
     }
+    let ours = rustix::process::geteuid().as_raw();
+    if action == WRITE_TO
+        && cause == Errno::ACCESS
+        && std::fs::metadata(path).is_ok_and(|found| found.uid() == ours)
+    {
+        return format!("; run chmod u+wx {}", argument(path));
+    }
     remedy_for(cause, path)
+}
+
+/// The first directory above the path that this process may not enter.
+fn closed(path: &std::path::Path) -> Option<&std::path::Path> {
+    let above: Vec<_> = path.ancestors().skip(1).collect();
+    let is_closed = |directory: &&&std::path::Path| {
+        rustix::fs::access(**directory, rustix::fs::Access::EXEC_OK) == Err(Errno::ACCESS)
+    };
+    above.iter().rev().find(is_closed).copied()
 }
 
 /// What an error's text says about the remedy. Nothing for a full volume: the remedy is reported in a field of its own.
@@ -323,11 +342,14 @@ fn remedy_for(cause: Errno, path: &std::path::Path) -> String {
         }
         Errno::NOSPC | Errno::DQUOT => format!("; {FREE_SPACE}"),
         Errno::ROFS => "; mount the volume read-write for pgsvid".to_owned(),
-        Errno::ACCESS | Errno::PERM => {
-            format!(
+        Errno::ACCESS | Errno::PERM => match closed(path) {
+            Some(above) => {
+                format!("; let uid {ours} enter {0}, as its owner: chmod a+x {0}", argument(above))
+            }
+            None => format!(
                 "; give the directory to uid {ours}, which pgsvid runs as, or run pgsvid as its owner"
-            )
-        }
+            ),
+        },
         _ => String::new(),
     }
 }

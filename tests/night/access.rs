@@ -51,7 +51,7 @@ fn let_in(night: &mut Night, found: &Value) {
     let lines: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
     let own = test_support::Account::server().name();
     let hba = lines.iter().find(|line| line.starts_with("local "));
-    let ident = lines.iter().find(|line| line.starts_with("pgsvid "));
+    let ident = lines.iter().find(|line| line.starts_with("pgsvid ") && !line.contains("setup"));
     if let Some(ident) = ident {
         night.setup.cluster.set_ident(&ident.replace("<os-user>", own));
     }

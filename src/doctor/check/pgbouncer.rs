@@ -144,7 +144,7 @@ fn unjudged(unread: &Unread) -> Finding {
     .fix("name PgBouncer's ini, what it includes and its auth_*file settings by absolute paths, and run `pgsvid check` where they are")
 }
 
-/// PgBouncer compares the CN, and PostgreSQL sees only PgBouncer's certificate: the identifier of a workload has no effect.
+/// PgBouncer compares the DNS names and the CN (libtls: `tls_peer_cert_contains_name`), and PostgreSQL sees only PgBouncer's certificate: the identifier of a workload has no effect.
 fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
     if !matches!(settings.value("auth_type"), "cert" | "hba") {
         return None;
@@ -159,13 +159,13 @@ fn roles_by_name(config: &Config, settings: &Settings) -> Option<Finding> {
         Finding::warning(
             Code::PgbouncerRolesByName,
             format!(
-                "at PgBouncer's port, by = \"uid\" of [[roles]] has no effect for {}{more}: each certificate with that CN can be that role",
+                "at PgBouncer's port, by = \"uid\" of [[roles]] has no effect for {}{more}: each certificate with that CN, or with that DNS name, can be that role",
                 named.join(", ")
             ),
         )
-        .cause("PgBouncer compares the CN alone, and PostgreSQL sees the certificate of PgBouncer")
+        .cause("PgBouncer compares the CN and every DNS name, and PostgreSQL sees the certificate of PgBouncer")
         .fix(
-            "if others could get a certificate with that CN: leave these roles out of PgBouncer's auth_file, and let their workloads \
+            "if others could get a certificate with that CN or DNS name: leave these roles out of PgBouncer's auth_file, and let their workloads \
              connect to PostgreSQL directly",
         )
     })

@@ -72,3 +72,18 @@ fn b140_configuration_files_that_cannot_be_loaded_are_a_failure_for_every_role()
         assert!(found(&report, "failure", "postgresql-conf-error").is_empty(), "{report:#}");
     }
 }
+
+/// Pasted first and alone, the command about ssl made a server that does not start again.
+#[test]
+fn b151_the_remedy_about_ssl_comes_after_those_about_its_files() {
+    let setup = started_with("hostssl all app 127.0.0.1/32 cert");
+    setup.cluster.set_conf("ssl = off\nssl_cert_file = 'nowhere.crt'");
+    crate::judged::reload(&setup);
+    let report = check(&setup, &["--user", "postgres"]);
+    let codes =
+        crate::judged::findings(&report).into_iter().filter(|it| it["severity"] == "failure");
+    let codes: Vec<&str> = codes.map(|it| it["code"].as_str().unwrap()).collect();
+    let at = |wanted: &str| codes.iter().position(|code| *code == wanted).unwrap();
+    assert!(at("ssl-setting-elsewhere") < at("ssl-off"), "{codes:?}");
+    assert!(one(&report, "failure", "ssl-off")["cause"].is_string());
+}

@@ -117,3 +117,21 @@ fn b121_what_the_application_inherits_is_out_of_the_daemons_reach() {
     test_support::eventually(LIMIT, "the first process closes it", || !has_open(first));
     assert_eq!(program.terminate(LIMIT).code(), Some(143));
 }
+
+/// Names of other programs that begin like those of libpq and of the libraries.
+#[test]
+fn b150_the_daemon_gets_only_the_variables_that_it_knows() {
+    let exec = Exec::new();
+    let known = [("PGTZ", "UTC"), ("RUST_BACKTRACE", "0")];
+    let others =
+        ["PGRST_JWT_SECRET", "PG_PASSWORD", "PGPASSWORD", "LD_API_KEY", "RUST_TOKEN", "TZX"];
+    let given: Vec<_> = known.into_iter().chain(others.map(|name| (name, "hunter2"))).collect();
+    let program =
+        exec.start_with(&[], &["/bin/sh", "-c", "echo $PGRST_JWT_SECRET; sleep 600"], &given);
+    program.wait_for_text(LIMIT, "hunter2");
+    let variables = std::fs::read(format!("/proc/{}/environ", daemon(&program).0)).unwrap();
+    let variables = String::from_utf8_lossy(&variables);
+    assert!(!variables.contains("hunter2"), "{variables}");
+    assert!(variables.contains("PGTZ=UTC"), "{variables}");
+    assert_eq!(program.terminate(LIMIT).code(), Some(143));
+}

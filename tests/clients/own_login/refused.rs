@@ -111,9 +111,9 @@ fn g04_another_name_in_the_certificate_is_refused_and_the_printed_mapping_lets_i
     both.setup.agent.set_entries(entries).unwrap();
     let (event, _) = told(client, mark, "refused", "login-name-refused");
     let parts: Vec<_> = event["fix"].as_str().unwrap().split('`').collect();
-    assert_eq!(parts[3], "spiffe app2 app", "{event}");
-    cluster.set_ident(&format!("{}\n", parts[3]));
-    cluster.set_hba(&format!("{}\n{HBA}{LOCAL}", parts[1]));
+    assert_eq!(parts[1], "spiffe app2 app", "{event}");
+    cluster.set_ident(&format!("{}\n", parts[1]));
+    cluster.set_hba(&format!("{}\n{HBA}{LOCAL}", parts[3]));
     cluster.reload();
     admitted(client, next(&both));
 }
@@ -190,4 +190,21 @@ fn g20_the_options_of_the_service_and_of_the_environment_decide() {
     let exec = Program::spawn(env!("CARGO_BIN_EXE_pgsvid"), arguments, &variables);
     told(&exec, Mark::default(), "refused", "login-refused");
     exec.terminate(LIMIT);
+}
+
+/// libpq sends these three variables with each login, and no service can have them.
+#[test]
+fn b152_what_libpq_sends_of_the_environment_decides() {
+    let both = Both::start_with_tables(|setup| tables(setup, ""));
+    let file = configuration(&both.setup);
+    assert!(both.client().terminate(LIMIT).success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    both.setup.other.write("client.toml", text + "[client]\n", 0o644);
+    let file = file.to_str().unwrap();
+    let arguments = ["exec", "--config", file, "--log-format", "json", "--", "sleep", "600"];
+    for (value, verdict) in [("default", "admitted"), ("Europe/Berln", "refused")] {
+        let exec = Program::spawn(env!("CARGO_BIN_EXE_pgsvid"), arguments, &[("PGTZ", value)]);
+        exec.wait_for_event(LIMIT, |event| event["verdict"] == verdict);
+        exec.terminate(LIMIT);
+    }
 }

@@ -190,7 +190,7 @@ fn administrators(settings: &Settings) -> Vec<Finding> {
                 format!("a client that logs in to PgBouncer as one of {first} ({setting}) {can}"),
             )
             .about(*setting)
-            .cause("with auth_type = cert that is any workload whose certificate has such a CN")
+            .cause("with auth_type = cert that is any workload whose certificate has such a CN or DNS name")
             .fix(fix)
         })
     });
