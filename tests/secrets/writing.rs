@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use test_support::Mark;
 
@@ -112,6 +112,43 @@ fn v04_a_secret_that_is_changed_without_end_is_contested() {
     }
     let event = pgsvid.event("secret-contested");
     assert_eq!(event["code"], "secret-contested");
+}
+
+#[test]
+fn v23_a_secret_whose_restoration_waits_is_not_called_handed_over() {
+    let world = World::new();
+    world.configure(&format!("[[secrets]]\nname = 'server'\ncreate = true\n{FIELDS}"));
+    let pgsvid = world.run();
+    pgsvid.event("secrets-handed-over");
+    let chain = world.server.field("own", "server", "tls.crt").unwrap();
+    let change = || {
+        world.server.edit("own", "server", |secret| secret["data"]["tls.crt"] = json!("eA=="));
+    };
+    let restored = || world.server.field("own", "server", "tls.crt").unwrap() == chain;
+    for _ in 0..5 {
+        change();
+        wait("it is restored", restored);
+    }
+    // From here on the pauses are of four seconds and more.
+    let status = || -> Value {
+        serde_json::from_slice(&world.command(&["status", "--format", "json"]).stdout).unwrap()
+    };
+    let is = |verdict: &str, holds: bool| {
+        let status = status();
+        let consumer = &status["consumers"][0];
+        consumer["verdict"] == verdict && consumer["secrets"][0]["holds"] == holds
+    };
+    for happens in [&change as &dyn Fn(), &|| world.server.delete("own", "server")] {
+        wait("it is handed over", || is("handed-over", true));
+        happens();
+        wait("it is missed", || is("unavailable", false));
+        let status = status();
+        assert_eq!(status["consumers"][0]["findings"][0]["code"], "secret-contested", "{status:#}");
+        assert!(!status["degraded"].as_array().unwrap().is_empty(), "{status:#}");
+        let found = || world.server.field("own", "server", "tls.crt");
+        wait("it is restored", || found().as_ref() == Some(&chain));
+    }
+    wait("it is handed over", || is("handed-over", true));
 }
 
 #[test]

@@ -111,11 +111,22 @@ async fn state(
         Step::Owned { fields, by } => explain::owned(&target, &fields, &by),
         Step::Immutable => explain::immutable(&target),
         Step::Apply { fields, .. } => {
-            let fields = if fields.is_empty() { "none".to_owned() } else { fields.join(", ") };
-            let fields = crate::text::shown(&fields);
-            ok(format!(
-                "the Secret {it} exists; fields that differ from the agent's newest set: {fields}; run writes them"
-            ))
+            let is_written = live.is_some_and(|live| {
+                live.metadata.managed_fields.iter().any(|it| it.manager == manager)
+            });
+            let differs = !fields.is_empty();
+            let fields = if differs { fields.join(", ") } else { "none".to_owned() };
+            let text = format!(
+                "the Secret {it} exists; fields that differ from the agent's newest set: {}; run writes them",
+                crate::text::shown(&fields)
+            );
+            if differs && is_written {
+                Finding::warning(Code::SecretState, text).about(it).fix(
+                    "if pgsvid run is running, check again in a minute: if it stays, somebody changes them again and again, and its log says who",
+                )
+            } else {
+                ok(text)
+            }
         }
     }
 }

@@ -92,6 +92,30 @@ pub(super) fn altered(target: &Target) -> Finding {
     .fix("exempt this Secret from that policy")
 }
 
+/// Somebody has changed, or deleted, a Secret so often that it is not restored at once.
+pub(super) fn restored_later(target: &Target, is_deleted: bool) -> Finding {
+    let it = target.shown();
+    let (text, does) = if is_deleted {
+        (
+            format!("somebody deletes the Secret {it} again and again, and it does not exist now"),
+            "deletes",
+        )
+    } else {
+        (
+            format!(
+                "somebody changes the Secret {it} again and again, and it does not hold the set now"
+            ),
+            "changes",
+        )
+    };
+    Finding::warning(Code::SecretContested, text)
+        .cause("pgsvid waits before it restores it again, at most a minute")
+        .fix(format!(
+            "find out which program {does} it, and stop that: see docs/kubernetes-secrets.md"
+        ))
+        .about(it)
+}
+
 /// Somebody changes the Secret again and again.
 pub(super) fn contested(settings: &Secrets, at: usize, writer: &Writer<'_>) -> Finding {
     let target = &settings.targets[at];

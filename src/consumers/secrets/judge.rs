@@ -74,9 +74,12 @@ pub(super) fn judge(
     }
     let set = others().filter(|it| differing.iter().any(|path| has(it, path)));
     let by: BTreeSet<String> = set.map(|it| it.manager.clone()).collect();
-    // An update takes a field from those who have applied it: what is still recorded was applied.
-    let is_own =
-        ours(live, manager).is_some_and(|ours| differing.iter().any(|path| ours.has(path)));
+    // An update takes a field from those who have applied it: what is still recorded was applied. And each process that applies
+    // under this name removes what it does not configure.
+    let is_own = ours(live, manager).is_some_and(|ours| {
+        differing.iter().any(|path| ours.has(path))
+            || ours.below(&["data"]).any(|key| !target.fields.contains_key(key))
+    });
     Step::Apply {
         is_own,
         fields: differing.iter().map(|path| path.join(".")).collect(),

@@ -11,6 +11,7 @@ mod follow;
 mod judge;
 mod kept;
 mod order;
+mod read;
 mod report;
 mod rights;
 mod settings;
@@ -82,10 +83,10 @@ pub(super) struct Secrets {
     concerns: Vec<Finding>,
     /// The authorities of the set that was last handed over.
     before: Vec<Certificate>,
-    /// The generation that each Secret was last proven to hold.
-    handed_over: Option<u64>,
-    /// Whether the set of this attempt was handed over before: then a Secret that differs was changed by somebody else.
-    is_repeated: bool,
+    /// The generation that each Secret has held since this replica writes: if it differs from that, somebody else has changed it.
+    held: Vec<Option<u64>>,
+    /// The generation of this attempt.
+    generation: u64,
     pulse: Pulse,
 }
 
@@ -113,8 +114,8 @@ impl Secrets {
             existed: vec![false; count],
             concerns: Vec::new(),
             before: Vec::new(),
-            handed_over: None,
-            is_repeated: false,
+            held: vec![None; count],
+            generation: 0,
             settings,
             label,
             client,
@@ -153,12 +154,15 @@ impl Secrets {
             }
         };
         let (following, contests) = (&mut self.following, &self.contests);
-        // A Secret that has to wait keeps no other one waiting.
+        let states = &self.states;
+        // A Secret that has to wait keeps no other one waiting. That it does not hold the set is noted at once.
+        let earliest = |at: &usize| {
+            if states[*at].holds { now } else { contests[*at].not_before(now) }
+        };
         let secrets = async {
             loop {
                 let news = following.changed().await;
-                let Some(earliest) = news.iter().map(|at| contests[*at].not_before(now)).min()
-                else {
+                let Some(earliest) = news.iter().map(earliest).min() else {
                     continue;
                 };
                 tokio::select! {
@@ -194,7 +198,7 @@ impl Secrets {
         delivery.reloaded(Instant::now());
         let begun = Instant::now();
         self.following.begin();
-        self.is_repeated = self.handed_over == Some(*generation);
+        self.generation = *generation;
         let now = Instant::now();
         let contests = &self.contests;
         let shown = |found: &Finding| {
@@ -209,6 +213,7 @@ impl Secrets {
         let fresh_until = material.not_after().checked_sub(late);
         self.candidacy.send_modify(|candidacy| candidacy.fresh_until = fresh_until);
         let (verdict, holder, findings) = if material.not_after() <= timing::now() {
+            self.held.fill(None);
             self.states.iter_mut().for_each(|state| state.holds = false);
             (Verdict::Expired, None, Vec::new())
         } else {
@@ -219,10 +224,6 @@ impl Secrets {
             self.note_unwatched().await;
         }
         self.client.close().await;
-        match verdict {
-            Verdict::HandedOver => self.handed_over = Some(*generation),
-            _ => self.handed_over = None,
-        }
         let address = holder.unwrap_or_else(|| self.settings.kubernetes.server.to_string());
         Attempt {
             reload: None,
@@ -250,22 +251,29 @@ impl Secrets {
             let error = match standing {
                 LeaseState::Writes(_) => None,
                 LeaseState::Waits(holder) | LeaseState::Resigned(holder) => {
+                    self.held.fill(None);
                     return self.standby(holder, publication).await;
                 }
                 LeaseState::Unknown => Some(Error::Late(FIRST)),
                 LeaseState::Fails(error) => Some(error),
             };
             if let Some(error) = error {
+                self.held.fill(None);
                 self.pulse.step("explaining what the Lease needs", write::LIMIT);
                 let found = rights::lease_failed(&self.client, &self.settings, &error).await;
                 return (verdict_of_connection(&found), None, vec![found]);
             }
         }
-        match self.write(publication).await {
-            Ok(found) if found.is_empty() => (Verdict::HandedOver, None, found),
-            Ok(found) => (verdict(&found), None, found),
-            Err(Stop::Asking(found)) => (verdict_of_connection(&found), None, vec![found]),
-            Err(Stop::LeaseTask) => self.standby(String::new(), publication).await,
+        let stop = match self.write(publication).await {
+            Ok(found) if found.is_empty() => return (Verdict::HandedOver, None, found),
+            Ok(found) => return (verdict(&found), None, found),
+            Err(stop) => stop,
+        };
+        // Another replica may write meanwhile.
+        self.held.fill(None);
+        match stop {
+            Stop::Asking(found) => (verdict_of_connection(&found), None, vec![found]),
+            Stop::LeaseTask => self.standby(String::new(), publication).await,
         }
     }
 

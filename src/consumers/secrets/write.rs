@@ -14,6 +14,7 @@ use super::contest::Writer;
 use super::judge::{Step, Wanted, judge, latent_problems, object};
 use super::kept::{decoded, lack};
 use super::order::{Authorities, fingerprints, steps};
+use super::read::Read;
 use super::settings::{Field, Target};
 use super::{Secrets, explain, report};
 use crate::consumers::Publication;
@@ -32,35 +33,6 @@ pub(super) enum Stop {
     Asking(Finding),
     /// Another replica writes from now on.
     LeaseTask,
-}
-
-/// A Secret, as it was read.
-enum Read {
-    /// It could not be read, or written.
-    Failed,
-    /// It has this state; `None` if it does not exist.
-    Found(Option<Secret>),
-    /// It was read, and there is no room to keep it: it is read again when it is needed.
-    Again,
-}
-
-/// How many bytes of memory the Secrets may take that were read, and are not written yet.
-const ROOM: usize = 2 * 1024 * 1024;
-
-impl Read {
-    fn size(&self) -> usize {
-        match self {
-            Self::Found(Some(secret)) => secret.size(),
-            Self::Failed | Self::Found(None) | Self::Again => 0,
-        }
-    }
-
-    /// The Secret, if there is room for it beside the others.
-    fn kept(secret: Option<Secret>, others: &[Self]) -> Self {
-        let found = Self::Found(secret);
-        let taken: usize = others.iter().map(Self::size).sum();
-        if taken + found.size() > ROOM { Self::Again } else { found }
-    }
 }
 
 /// What could not be written so far.
@@ -255,11 +227,11 @@ impl Secrets {
     ) -> Result<Result<Secret, Finding>, Stop> {
         let target = self.settings.targets[at].clone();
         let manager = self.settings.kubernetes.field_manager.clone();
-        let held = self.states[at].holds;
         let step = judge(&target, wanted, live, &manager);
+        let is_changed = self.held[at] == Some(self.generation);
         match &step {
             Step::Nothing => {
-                self.states[at].holds = true;
+                self.holds(at);
                 self.latent_problem(at, live);
                 return Ok(Ok(live.cloned().unwrap_or_default()));
             }
@@ -270,6 +242,12 @@ impl Secrets {
             Step::Immutable => return Ok(Err(self.lost(at, explain::immutable(&target)))),
             Step::Owned { fields, by } => {
                 return Ok(Err(self.lost(at, explain::owned(&target, fields, by))));
+            }
+            Step::Apply { fields, .. } if is_changed && !fields.is_empty() && self.pauses(at) => {
+                return Ok(Err(self.lost(at, explain::restored_later(&target, false))));
+            }
+            Step::Create if is_changed && self.pauses(at) => {
+                return Ok(Err(self.lost(at, explain::restored_later(&target, true))));
             }
             Step::Create | Step::Apply { .. } => {}
         }
@@ -291,17 +269,15 @@ impl Secrets {
                 }
                 self.latent_problem(at, Some(&secret));
                 self.states[at].written = Some(timing::now());
-                self.states[at].holds = true;
+                self.holds(at);
                 match &step {
-                    Step::Create if held && self.is_repeated => {
+                    Step::Create if is_changed => {
                         self.restored(at);
                         report::created_again(&target);
                         self.contest(at, &Writer::Deletes);
                     }
                     Step::Create => report::created(&target),
-                    Step::Apply { fields, by, is_own }
-                        if held && self.is_repeated && !fields.is_empty() =>
-                    {
+                    Step::Apply { fields, by, is_own } if is_changed && !fields.is_empty() => {
                         self.restored(at);
                         report::restored(&target, fields, by, *is_own);
                         self.contest(at, &Writer::of(by, *is_own));
@@ -330,6 +306,18 @@ impl Secrets {
         if let Some(observer) = self.observers.get(at / super::WATCHES) {
             self.following.watch(at, observer, &self.settings.targets[at]);
         }
+    }
+
+    /// Records that a Secret holds the set.
+    fn holds(&mut self, at: usize) {
+        self.states[at].holds = true;
+        self.held[at] = Some(self.generation);
+    }
+
+    /// Whether the Secret's restoration has to wait, because somebody changes it again and again.
+    fn pauses(&self, at: usize) -> bool {
+        let now = Instant::now();
+        self.contests[at].not_before(now) > now
     }
 
     fn lost(&mut self, at: usize, finding: Finding) -> Finding {
