@@ -371,6 +371,8 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
     tables.entry("files.service").or_default().push("name = \"db\"\n".to_owned());
     let hook = "name = \"a\"\ncommand = [\"/a\"]\n";
     tables.entry("hooks").or_default().push(hook.to_owned());
+    let login = "login_role = \"a\"\n";
+    tables.entry("pgbouncer").or_default().push(login.to_owned());
     let client = "options = { user = \"a\", host = \"b\" }\n";
     tables.entry("client").or_default().push(client.to_owned());
     let served = "address = \"a\"\n";
@@ -393,7 +395,7 @@ fn a_file_with_every_default_says_the_same_as_one_without() {
         .collect();
     let given = tables.concat();
     let left_out = format!(
-        "[postgres]\n[pgbouncer]\n[patroni]\n[client]\n{client}[served]\n{served}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}[[secrets]]\n{secret}[kubernetes]\n{own}[lease]\n"
+        "[postgres]\n[pgbouncer]\n{login}[patroni]\n[client]\n{client}[served]\n{served}[files.service]\nname = \"db\"\n[[hooks]]\n{hook}[[files.extra]]\n{store}[jwt_bundle]\n{bundle}[[secrets]]\n{secret}[kubernetes]\n{own}[lease]\n"
     );
     let settings = |text: &str| format!("{:?}", config(text).unwrap());
     assert!(given.lines().count() > 20, "{given}");
