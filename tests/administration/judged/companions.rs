@@ -36,7 +36,7 @@ fn b143_a_companion_that_is_gone_or_changed_is_a_failure() {
 
 /// Only the renewal would have shown it, half of the certificate's life later.
 #[test]
-fn b148_a_directory_that_cannot_be_written_to_is_told_before_the_renewal() {
+fn b148_a_directory_that_cannot_be_written_to_is_reported_before_the_renewal() {
     if test_support::Account::server().uid() == 0 {
         return;
     }
