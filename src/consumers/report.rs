@@ -30,7 +30,7 @@ pub(super) fn rotated(
     info!(event = "rotated", consumer,
         generation,
         verdict = %attempt.verdict,
-        spiffe_id = material.spiffe_id().map(ToString::to_string),
+        spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
         names = material.other_names().as_deref().map(ascii),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),

@@ -51,7 +51,7 @@ impl Rotation {
                 };
                 warn!(
                     event = "set-expired",
-                    spiffe_id = material.spiffe_id().map(ToString::to_string),
+                    spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
                     names = material.other_names().as_deref().map(ascii),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),
@@ -67,7 +67,7 @@ impl Rotation {
             Ok(Some(material)) => {
                 info!(
                     event = "set-adopted",
-                    spiffe_id = material.spiffe_id().map(ToString::to_string),
+                    spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
                     names = material.other_names().as_deref().map(ascii),
                     serial = material.leaf().serial().short(),
                     not_after = timing::utc(material.not_after()),

@@ -95,7 +95,7 @@ pub(super) fn published(material: &Material, generation: u64, took: Duration) {
     info!(
         event = "published",
         generation,
-        spiffe_id = material.spiffe_id().map(ToString::to_string),
+        spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
         names = material.other_names().as_deref().map(ascii),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),

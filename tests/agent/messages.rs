@@ -144,7 +144,7 @@ fn i01_i04_flawed_svids_are_refused_before_anything_is_written() {
     let mut mark = said(&pgsvid, Mark::default(), "not-registered").1;
     for (flaw, reason) in [
         (Flaw::KeyOfAnother, "the private key does not belong to the leaf"),
-        (Flaw::ForeignAuthority, "the leaf is not signed through its chain"),
+        (Flaw::ForeignAuthority, "OpenSSL finds no path from the leaf"),
         (Flaw::SecondUri("spiffe://example.org/b".to_owned()), "the leaf has 2 URI names"),
         (Flaw::Ca, "the leaf is a CA certificate"),
         (Flaw::Uri("spiffe://example.org".to_owned()), "the SPIFFE ID is invalid"),

@@ -101,7 +101,7 @@ fn p07_state_and_content_of_each_file() {
         ] {
             let files = files(|files| at(files).state = state);
             let cause = format!("{path} ({setting}) {cause}");
-            assert_one(&files, &cause, &format!("let {setting} name the published file"));
+            assert_one(&files, &cause, &format!("set {setting} to the published file"));
         }
         let unseen = files(|files| at(files).state = State::OutOfSight);
         assert_eq!(diagnose::refused(&unseen), [], "nothing is said of what cannot be seen");

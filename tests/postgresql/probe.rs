@@ -90,7 +90,7 @@ fn the_configuration_says_where_to_look_and_what_to_judge_by() {
     let empty = Directory::new();
     let unpublished = [("PGSVID_DIRECTORY", empty.path().to_str().unwrap())];
     let (status, text) = run(&[&setup.cluster.address()], &unpublished);
-    assert!(status == 0 && text.contains("skipped  whether an authority vouches"), "{text}");
+    assert!(status == 0 && text.contains("skipped  whether an authority has signed"), "{text}");
     assert!(pgsvid.terminate(LIMIT).success());
 }
 
@@ -113,7 +113,7 @@ fn each_fault_of_what_is_served_has_its_sentence() {
             1,
             "verify-full does not accept it for x: it has db.example",
         ),
-        (&[], 0, "whether an authority vouches for the leaf: no bundle is given"),
+        (&[], 0, "whether an authority has signed the leaf: no bundle is given"),
     ] {
         let (found, text) = run(&[&[address.as_str()], arguments].concat(), &[]);
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");

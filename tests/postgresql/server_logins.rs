@@ -203,7 +203,7 @@ fn p04_a_password_that_is_missing_or_wrong_is_reported_with_its_file() {
     assert_text(
         &alarm,
         "fix",
-        &[&format!("let {name} be a regular file that holds the password of role pgsvid")],
+        &[&format!("replace {name} by a regular file that holds only the password of role pgsvid")],
     );
 
     setup.other.write("password", "battery staple\n", 0o600);

@@ -40,7 +40,7 @@ pub(super) fn handed_over(
         event = "secrets-handed-over",
         consumer,
         generation,
-        spiffe_id = material.spiffe_id().map(ToString::to_string),
+        spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
         names = material.other_names().as_deref().map(ascii),
         serial = material.leaf().serial().short(),
         not_after = timing::utc(material.not_after()),

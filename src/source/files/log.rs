@@ -75,7 +75,7 @@ impl Log {
             self,
             info,
             event = "certificate-read",
-            spiffe_id = material.spiffe_id().map(ToString::to_string),
+            spiffe_id = material.spiffe_id().map(|id| ascii(&id.to_string())),
             names = material.other_names().as_deref().map(ascii),
             serial = leaf.serial().short(),
             not_after = timing::utc(material.not_after()),

@@ -74,7 +74,7 @@ fn a86_what_keeps_pgsvid_from_a_session_is_reported_by_its_own_cause() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
     setup.configure(&format!("[postgres]\npassword_file = '{}'", fifo.display()));
     let said = found(&[]);
-    assert!(said.contains("pipe be a regular file that holds the password of role"), "{said}");
+    assert!(said.contains("pipe by a regular file that holds only the password of role"), "{said}");
 
     let long = format!("/tmp/{}", "x".repeat(100));
     let said = found(&["--postgres", &long]);

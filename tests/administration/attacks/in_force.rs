@@ -133,7 +133,7 @@ fn b32_the_configuration_is_where_the_start_says_and_else_that_is_unknown() {
         });
         let shown = setup.cluster.sql("postgres", "postgres", "SHOW hba_file");
         assert_eq!(Path::new(&shown), named.join("pg_hba.conf"));
-        is_unknown(&setup, "whether the file judged here is the hba_file in force");
+        is_unknown(&setup, "whether PostgreSQL uses this file");
         fails(&setup, &["--user", "postgres"], "pg_hba.conf line 4 has the method trust");
         setup.cluster.stop(test_support::Mode::Fast);
     }

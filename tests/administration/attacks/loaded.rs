@@ -111,7 +111,7 @@ fn a81_a_file_that_is_named_from_the_next_start_on_is_not_taken_for_the_one_in_f
             reload(&setup);
         }
         // A plain role may not see which one it is.
-        tells(&setup, &[], "skipped", "whether the file judged here is the hba_file in force");
+        tells(&setup, &[], "skipped", "whether PostgreSQL uses this file");
         tells(
             &setup,
             &ADMINISTRATOR,

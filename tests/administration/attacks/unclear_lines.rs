@@ -75,10 +75,8 @@ fn a77_a_network_that_has_other_machines_is_not_taken_for_this_one() {
     for place in ["::1/128", "127.0.0.1/32", "127.0.0.1 255.0.0.255", "samehost", "localhost"] {
         write(&setup, &above(&format!("host all all {place} trust")));
         let report = report(Account::server(), &setup, &[]);
-        assert!(
-            texts(&report, "warning").contains("pg_hba.conf line 3 has the method trust"),
-            "{report:#}"
-        );
+        let own = "pg_hba.conf line 3 has the method trust: by this machine's own addresses";
+        assert!(texts(&report, "failure").contains(own), "{report:#}");
     }
 }
 

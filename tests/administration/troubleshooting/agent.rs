@@ -106,7 +106,7 @@ fn svids_that_are_refused() {
         ),
         (
             Flaw::ForeignAuthority,
-            "not signed through its chain by an authority of the bundle",
+            "OpenSSL finds no path from the leaf to a root of the bundle",
             "svid-not-signed-by-bundle",
         ),
     ] {

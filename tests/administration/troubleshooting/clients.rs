@@ -276,7 +276,9 @@ fn f20_a_client_is_tried_at_each_place_of_the_service() {
     admin(&setup.cluster, "CREATE ROLE localhost LOGIN");
     hba(&setup.cluster, "hostssl all all all cert");
     let options = |text: &str| {
-        setup.configure(&format!("[files.service]\nname = 'db'\noptions = {{ {text} }}"));
+        setup.configure(&format!(
+            "[files.service]\nname = 'db'\noptions = {{ dbname = 'postgres', {text} }}"
+        ));
         Checked::run(&files_only(&setup), &["--as-client", "localhost"], &[])
     };
     let checked = options(&format!("host = 'localhost,localhost', port = {port}"));

@@ -13,7 +13,7 @@ const BASIC_CONSTRAINTS: u8 = 19;
 const KEY_USAGE: u8 = 15;
 const KEY_IDENTIFIER: u8 = 14;
 const AUTHORITY: u8 = 35;
-const REASON: &str = "is not signed through its chain by an authority of the bundle";
+const REASON: &str = "OpenSSL finds no path from the leaf to a root of the bundle";
 
 fn root() -> Recipe {
     Recipe::authority("root", 1, "root", 1)

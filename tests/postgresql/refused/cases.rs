@@ -23,7 +23,7 @@ pub(crate) struct Case {
     pub(crate) fix: &'static str,
 }
 
-const NAME_THE_PUBLISHED: &str = "name the published file, then reload";
+const NAME_THE_PUBLISHED: &str = "to the published file, then reload";
 const BOTH: &str = "let ssl_cert_file and ssl_key_file both name the published files, then reload";
 const PROTECTED: &str = "has group or world access";
 

@@ -52,7 +52,7 @@ fn y01_the_instance_that_stays_old_is_named_and_a_problem_once_its_time_is_over(
 
         // The printed command shows the same.
         let fix = late["fix"].as_str().unwrap();
-        let command = fix.split("see what it serves: ").nth(1).unwrap();
+        let command = fix.split("check what it serves: ").nth(1).unwrap();
         assert_eq!(command, format!("pgsvid probe {second}"));
         let probed = Command::new(PGSVID).args(command.split(' ').skip(1)).output().unwrap();
         let serial = served["instances"]["instances"][1]["serial"].as_str().unwrap();
