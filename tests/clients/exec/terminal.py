@@ -1,6 +1,7 @@
 """Runs a program on a terminal of its own: terminal.py STEPS PROGRAM ARGUMENTS...
 
-STEPS is JSON, a list of [text to wait for, what to type then]. Each text is searched after the one before. Writes all that the
+STEPS is JSON, a list of [text to wait for, what to type then]. Each text is searched after the one before; several, with | between
+them, have to follow each other. Writes all that the
 terminal shows, and ends with the exit status of the program. An empty text to type closes the terminal.
 """
 
@@ -34,12 +35,13 @@ def read(limit):
     return bool(part)
 
 
-for awaited, typed in json.loads(sys.argv[1]):
-    end = time.monotonic() + LIMIT
-    while shown.find(awaited.encode(), at) < 0:
-        if time.monotonic() > end or not read(1):
-            sys.exit(f"\nnever seen: {awaited!r}")
-    at = shown.find(awaited.encode(), at) + len(awaited)
+for texts, typed in json.loads(sys.argv[1]):
+    for awaited in texts.split("|"):
+        end = time.monotonic() + LIMIT
+        while shown.find(awaited.encode(), at) < 0:
+            if time.monotonic() > end or not read(1):
+                sys.exit(f"\nnever seen: {awaited!r}")
+        at = shown.find(awaited.encode(), at) + len(awaited)
     if typed:
         os.write(terminal, typed.encode())
     else:

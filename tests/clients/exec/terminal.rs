@@ -29,15 +29,13 @@ const COUNTS: &str = "import signal, time\n\
     print('ready', flush=True)\n\
     while not got: time.sleep(0.01)\n\
     time.sleep(1)\n\
-    print('interrupts:', len(got), flush=True)\n";
+    print(f'interrupts: {len(got)}', flush=True)\n";
 
 #[test]
 fn j07_a_key_of_the_terminal_reaches_the_application_once() {
     let exec = Exec::new();
-    let shown = on_terminal(
-        &[("ready", "\u{3}"), ("interrupts:", "\n")],
-        &pgsvid(&exec, &["/usr/bin/python3", "-c", COUNTS]),
-    );
+    let shown =
+        on_terminal(&[("ready", "\u{3}")], &pgsvid(&exec, &["/usr/bin/python3", "-c", COUNTS]));
     assert!(shown.lines().any(|line| line.trim().ends_with("interrupts: 1")), "{shown}");
     assert!(shown.contains("ended 0"), "{shown}");
     assert!(!shown.contains("daemon-restarted"), "{shown}");
@@ -64,10 +62,11 @@ fn j07_the_shell_stops_it_and_continues_it() {
         &[
             ("$ ", &format!("{}\n", command.join(" "))),
             ("ready", "\u{1a}"),
-            ("Stopped", "fg\n"),
+            // The application may read a little more before it stops: blanks, which mean nothing to it or to the shell.
+            ("Stopped|$ ", "        fg\n"),
             ("sh -c", "hello\n"),
             ("<hello>", "echo \"status $?\"\n"),
-            ("status 4", "exit\n"),
+            ("status 4|$ ", "exit\n"),
         ],
         &shell,
     );
