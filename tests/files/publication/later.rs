@@ -49,7 +49,7 @@ fn a74_a_group_that_comes_after_the_start_does_not_read_the_next_key() {
     set_mode(&place.svids, 0o2755);
     place.agent.rotate().unwrap();
     let (told, _) = said(&pgsvid, Mark::default(), "publication-failed");
-    assert!(told["error"].as_str().unwrap().contains("restart it"), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("Restart pgsvid"), "{told}");
     assert_eq!(fs::metadata(place.svids.join("svid_key.pem")).unwrap().gid(), ours);
     // As it says.
     assert!(pgsvid.terminate(LIMIT).success());
