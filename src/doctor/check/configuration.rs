@@ -254,6 +254,14 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
     findings
 }
 
+/// Whether the published directory is mounted read-only.
+pub(super) fn is_mounted_read_only(config: &Config) -> bool {
+    let directory = config.place.base();
+    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let mounts = survey::mounts().unwrap_or_default();
+    survey::mount_of(&resolved, &mounts).is_some_and(|mount| mount.read_only)
+}
+
 fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if matches!(config.place, Place::Memory) {

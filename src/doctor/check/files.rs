@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::configuration::is_mounted_read_only;
 use super::material::remedy;
 use super::readable::readable;
 use super::store_passwords;
@@ -87,7 +88,9 @@ pub(super) fn section(config: &Config, examined: &Examined, offered: Option<&Mat
         };
         section.add(anothers.unwrap_or_else(|| unusable(obstacle)));
     }
-    section.extend(found.unwritable.as_ref().map(unusable));
+    // A finding about the configuration names the mount.
+    let unwritable = found.unwritable.as_ref().filter(|_| !is_mounted_read_only(config));
+    section.extend(unwritable.map(unusable));
     let Some(set) = &found.set else {
         if found.obstacle.is_none() {
             section.add(
