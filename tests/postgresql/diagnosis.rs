@@ -19,7 +19,7 @@ use test_support::Directory;
 /// PostgreSQL's uid in the tables.
 const SERVER: u32 = 999;
 /// What is to be done about a file of another user's, which is not to be touched as root.
-const NAME_THE_PUBLISHED: &str = "let ssl_key_file name the published file, then reload";
+const NAME_THE_PUBLISHED: &str = "set ssl_key_file to the published file, then reload";
 
 #[test]
 fn p07_owner_and_mode_of_a_key() {
