@@ -71,8 +71,7 @@ impl Settings {
         exposed: bool,
     ) -> Vec<Consumer> {
         let Settings { servers, poolers, patroni, clients, secrets, served, .. } = self;
-        let others = patroni.iter().len() + clients.len() + secrets.iter().len() + served.len();
-        let several = servers.len() + poolers.len() + others > 1;
+        let several = self.consumer_names().nth(1).is_some();
         let label = |name: &str| several.then(|| name.to_owned());
         let mut numbers = 0..;
         let mut pulses = || pulse.beside(numbers.next().unwrap_or_default());

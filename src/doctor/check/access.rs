@@ -60,8 +60,8 @@ pub(super) fn facts(config: &Config, server: &Server, sql: &Sql) -> Option<Acces
         }
         (_, None) => return None,
     };
-    let outside_sandbox = survey::outside_sandbox(&server.session, &read, &homes);
-    misread.extend(outside_sandbox.into_iter().map(Misread::OutsideSandbox));
+    let server_unreadable = survey::server_unreadable(&server.session, &read, &homes);
+    misread.extend(server_unreadable.into_iter().map(Misread::ServerUnreadable));
     let mappings = mappings.map(|found| found.into_iter().map(|one| judge(one, answers)).collect());
     Some(AccessFacts { hba, ident, rules, complete, mappings, bad, misread, unclear })
 }

@@ -1,6 +1,6 @@
 //! The configuration, and its effect on this machine: socket paths, mounts, the user ID.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::doctor::finding::{Code, Finding, Group, Section};
@@ -256,10 +256,14 @@ pub(super) fn machine(config: &Config, material: Option<&Material>) -> Vec<Findi
 
 /// Whether the published directory is mounted read-only.
 pub(super) fn is_mounted_read_only(config: &Config) -> bool {
-    let directory = config.place.base();
-    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     let mounts = survey::mounts().unwrap_or_default();
-    survey::mount_of(&resolved, &mounts).is_some_and(|mount| mount.read_only)
+    survey::mount_of(&resolved(config), &mounts).is_some_and(|mount| mount.read_only)
+}
+
+/// The directory of the set, without links on its path.
+fn resolved(config: &Config) -> PathBuf {
+    let directory = config.place.base();
+    std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned())
 }
 
 fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
@@ -268,7 +272,7 @@ fn on_mounts(config: &Config, mounts: &[survey::Mount]) -> Vec<Finding> {
         return findings;
     }
     let directory = config.place.base();
-    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let resolved = resolved(config);
     // A mount on a link is a mount on the link's target, so all mounts within the directory count.
     for mount in mounts.iter().filter(|mount| mount.point != resolved) {
         if mount.point.starts_with(&resolved) {

@@ -1,6 +1,6 @@
 //! What keeps PgBouncer from using the published set, and how that is told.
 
-use test_support::{Account, LIMIT, PgBouncer, Setup, eventually};
+use test_support::{Account, LIMIT, PgBouncer, Pgsvid, Setup, eventually};
 
 use super::{
     STRICT, alarm, assert_serves, check, configure, current, is, prepared, started, status,
@@ -15,16 +15,21 @@ fn copies(setup: &Setup) -> String {
     PgBouncer::with_files(setup.other.path())
 }
 
-#[test]
-fn q07_files_of_another_directory_are_named_and_a_corrected_ini_is_loaded() {
+/// Beside a PgBouncer whose settings lead to copies, which have the same content for now.
+fn beside_copies() -> (Setup, PgBouncer, Pgsvid) {
     let (setup, pgbouncer) = prepared("");
     let pgsvid = setup.spawn();
     setup.wait_published();
     pgbouncer.configure(&format!("{STRICT}{}", copies(&setup)));
     setup.cluster.start();
     pgbouncer.start();
-    // Today they have the same content.
     current(&pgsvid, "pooler", 1);
+    (setup, pgbouncer, pgsvid)
+}
+
+#[test]
+fn q07_files_of_another_directory_are_named_and_a_corrected_ini_is_loaded() {
+    let (setup, pgbouncer, pgsvid) = beside_copies();
     let told = pgsvid.event("settings-lead-elsewhere");
     assert_eq!(told["code"], "pgbouncer-setting-elsewhere", "{told}");
     assert_eq!(told["consumer"], "pooler", "{told}");
@@ -141,14 +146,7 @@ fn q18_on_a_port_that_two_have_and_do_not_share_nothing_is_proven() {
 
 #[test]
 fn q26_settings_that_lead_elsewhere_are_one_finding_which_ends_when_they_are_corrected() {
-    let (setup, pgbouncer) = prepared("");
-    let pgsvid = setup.spawn();
-    setup.wait_published();
-    pgbouncer.configure(&format!("{STRICT}{}", copies(&setup)));
-    setup.cluster.start();
-    pgbouncer.start();
-    // Today they have the same content.
-    current(&pgsvid, "pooler", 1);
+    let (setup, pgbouncer, pgsvid) = beside_copies();
     let failures = || {
         let findings = status(&setup)["consumers"][1]["findings"].clone();
         let findings = findings.as_array().cloned().unwrap_or_default();

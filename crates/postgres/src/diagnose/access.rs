@@ -12,7 +12,7 @@ use super::passwords::{in_the_clear, without_certificate};
 use super::strangers::{SHARED, strangers};
 use super::{failure, warning};
 use crate::sql::{Address, BadLine, HbaRule, Mapping, first_parts, is_anchored};
-use crate::survey::{OutsideSandbox, Unclear};
+use crate::survey::{ServerUnreadable, Unclear};
 use pgsvid_base::finding::{Code, Finding};
 use pgsvid_base::text::{argument, shown};
 
@@ -34,7 +34,7 @@ pub enum Misread {
     /// A file in which PostgreSQL sees other lines than pgsvid.
     Otherwise(String),
     /// A file that PostgreSQL's user cannot read.
-    OutsideSandbox(OutsideSandbox),
+    ServerUnreadable(ServerUnreadable),
 }
 
 /// The facts about the two files.
@@ -158,15 +158,17 @@ pub fn misread(place: &Misread) -> Finding {
             ),
             format!("remove the byte from {place} with an editor that shows it, then reload"),
         ),
-        Misread::OutsideSandbox(outside_sandbox @ OutsideSandbox { path, uid, .. }) => failure(
-            Code::HbaUnreadableForServer,
-            format!(
-                "PostgreSQL (uid {uid}) cannot read {}: it keeps what it read before, or uses nothing of this file, and may \
+        Misread::ServerUnreadable(server_unreadable @ ServerUnreadable { path, uid, .. }) => {
+            failure(
+                Code::HbaUnreadableForServer,
+                format!(
+                    "PostgreSQL (uid {uid}) cannot read {}: it keeps what it read before, or uses nothing of this file, and may \
                  not start again",
-                path.display()
-            ),
-            readable(outside_sandbox),
-        ),
+                    path.display()
+                ),
+                readable(server_unreadable),
+            )
+        }
         Misread::Otherwise(place) => failure(
             Code::HbaReadOtherwise,
             format!(
@@ -182,7 +184,7 @@ pub fn misread(place: &Misread) -> Finding {
 /// The command that gives PostgreSQL's user access to a file. There is none for a file that does not certainly belong to the
 /// server: it may be another user's secret, which the author of the line wants to read.
 fn readable(
-    OutsideSandbox { at, is_directory, uid, owner, is_own, .. }: &OutsideSandbox,
+    ServerUnreadable { at, is_directory, uid, owner, is_own, .. }: &ServerUnreadable,
 ) -> String {
     let here = argument(at);
     match (is_directory, is_own) {

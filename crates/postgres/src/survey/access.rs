@@ -7,7 +7,7 @@ use super::configuration::Start;
 use super::data_directory;
 use super::following::is_published;
 use super::naming::named_in;
-use super::outside_sandbox::Reader;
+use super::server_unreadable::Reader;
 use crate::sql::{
     self, HbaRule, Line, Mapping, RoleRights, list_file, parse_hba, parse_ident, parse_list,
 };

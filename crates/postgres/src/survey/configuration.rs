@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::naming::{named_in, without_parents};
-use super::outside_sandbox::Reader as ServersUser;
 use super::server_process;
+use super::server_unreadable::Reader as ServersUser;
 use crate::sql::{self, OTHER_SETTINGS, Setting, TLS_SETTINGS};
 use pgsvid_base::files;
 

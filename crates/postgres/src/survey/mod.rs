@@ -13,11 +13,11 @@ mod log_prefix;
 mod mounts;
 mod naming;
 mod neighbours;
-mod outside_sandbox;
 mod refusals;
 mod revocation;
 mod server_log;
 mod server_process;
+mod server_unreadable;
 mod without_tls;
 
 use std::io;
@@ -33,11 +33,11 @@ pub use listeners::{Listener, listeners};
 pub use loading::{Changes, Loading, Restart, Unknown, changes, is_changed_since, loading};
 pub use mounts::{Mount, mount_of, mounts};
 pub use neighbours::{Neighbour, neighbours};
-pub use outside_sandbox::{OutsideSandbox, outside_sandbox};
 pub use refusals::{Refusals, Refused, last_refusals};
 pub use revocation::{Revocation, among_lists, revocation};
 pub use server_log::{Reloaded, last_reload};
 pub use server_process::is_elsewhere;
+pub use server_unreadable::{ServerUnreadable, server_unreadable};
 pub use without_tls::start_without_tls;
 
 use self::following::follows;

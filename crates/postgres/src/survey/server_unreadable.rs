@@ -27,7 +27,7 @@ const ENTER: u32 = 1;
 
 /// A file that the server's user cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutsideSandbox {
+pub struct ServerUnreadable {
     /// The file.
     pub path: PathBuf,
     /// What denies access: the file itself, or a directory on its path.
@@ -46,13 +46,13 @@ pub struct OutsideSandbox {
 /// Those of the files that the server's user cannot read, judged by owners and modes. Empty if this process runs as that
 /// user, or if the user is unknown. `homes` are the directories of the server's files.
 #[must_use]
-pub fn outside_sandbox(
+pub fn server_unreadable(
     socket: &sql::Settings,
     paths: &[PathBuf],
     homes: &[PathBuf],
-) -> Vec<OutsideSandbox> {
+) -> Vec<ServerUnreadable> {
     let reader = Reader::of(socket, homes);
-    paths.iter().filter_map(|path| reader.as_ref()?.outside_sandbox(path)).collect()
+    paths.iter().filter_map(|path| reader.as_ref()?.server_unreadable(path)).collect()
 }
 
 /// Whether it is a regular file without further names in one of these directories, and its directory belongs to that user.
@@ -86,17 +86,17 @@ impl Reader {
         Some(Self { uid, groups: groups(socket, uid), homes })
     }
 
-    fn outside_sandbox(&self, path: &Path) -> Option<OutsideSandbox> {
+    fn server_unreadable(&self, path: &Path) -> Option<ServerUnreadable> {
         let uid = self.uid;
         let (at, is_directory) = self.stopped_at(path)?;
         let owner = std::fs::symlink_metadata(&at).ok()?.uid();
         let is_own = owner == uid || (owner == 0 && is_at_home(&at, uid, &self.homes));
-        Some(OutsideSandbox { path: path.to_owned(), at, is_directory, uid, owner, is_own })
+        Some(ServerUnreadable { path: path.to_owned(), at, is_directory, uid, owner, is_own })
     }
 
     /// Whether the file may be another user's secret: the user who named it could have done so to make pgsvid print it.
     pub(super) fn is_secret(&self, path: &Path) -> bool {
-        self.outside_sandbox(path).is_some_and(|outside_sandbox| !outside_sandbox.is_own)
+        self.server_unreadable(path).is_some_and(|server_unreadable| !server_unreadable.is_own)
     }
 
     /// The file or directory that the server's user cannot read or enter on the path to the file, and whether it is a
